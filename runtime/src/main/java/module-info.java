@@ -1,0 +1,11 @@
+/// Checkpoints, tokenizers, models and generation. Knows nothing of pruning.
+module dev.espalier.runtime {
+    requires transitive dev.espalier.kernels;
+    requires transitive com.fasterxml.jackson.databind;
+    requires jinjava;
+
+    exports dev.espalier.checkpoint;
+    exports dev.espalier.tokenizer;
+    exports dev.espalier.model;
+    exports dev.espalier.generate;
+}
