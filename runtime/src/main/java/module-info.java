@@ -4,8 +4,4 @@ module dev.espalier.runtime {
     requires transitive com.fasterxml.jackson.databind;
     requires jinjava;
 
-    exports dev.espalier.checkpoint;
-    exports dev.espalier.tokenizer;
-    exports dev.espalier.model;
-    exports dev.espalier.generate;
 }

@@ -4,8 +4,5 @@ module dev.espalier.tools {
     requires info.picocli;
     requires jdk.httpserver;
 
-    exports dev.espalier.tools;
-    exports dev.espalier.tools.demo;
 
-    opens dev.espalier.tools to info.picocli;
 }

@@ -1,0 +1,4 @@
+package dev.espalier.kernels;
+
+/// The dense algebra that solvers ask of a device.
+public interface LinearAlgebra {}
