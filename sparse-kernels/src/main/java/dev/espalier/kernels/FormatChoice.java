@@ -1,0 +1,10 @@
+package dev.espalier.kernels;
+
+import dev.espalier.tensor.Tensor;
+
+/// Decides in which format a weight matrix is packed, from what it is.
+@FunctionalInterface
+public interface FormatChoice {
+    /// The format for `dense` `[out, in]`, a host tensor with its zeros in place.
+    WeightFormat choose(Tensor dense);
+}
