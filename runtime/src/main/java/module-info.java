@@ -3,5 +3,7 @@ module dev.espalier.runtime {
     requires transitive dev.espalier.kernels;
     requires transitive com.fasterxml.jackson.databind;
     requires jinjava;
+
     exports dev.espalier.checkpoint;
+    exports dev.espalier.tokenizer;
 }
