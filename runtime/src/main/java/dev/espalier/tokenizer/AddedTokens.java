@@ -91,9 +91,12 @@ final class AddedTokens {
     }
 
     private static boolean touchesWord(String text, int start, int end) {
-        return start > 0 && WORD.matcher(Character.toString(text.codePointBefore(start))).matches()
-                || end < text.length()
-                        && WORD.matcher(Character.toString(text.codePointAt(end))).matches();
+        return (start > 0 && isWord(text.codePointBefore(start)))
+                || (end < text.length() && isWord(text.codePointAt(end)));
+    }
+
+    private static boolean isWord(int c) {
+        return WORD.matcher(Character.toString(c)).matches();
     }
 
     private static int spaceBefore(String text, int start) {

@@ -89,7 +89,8 @@ final class Bpe {
     /// The ids of the single characters.
     private Ids symbols(String piece) {
         Ids symbols = new Ids();
-        boolean plain = options.subwordPrefix().isEmpty() && options.wordSuffix().isEmpty();
+        boolean plain =
+                options.subwordPrefix().isEmpty() && options.wordSuffix().isEmpty();
         boolean unknown = false;
         for (int at = 0; at < piece.length(); ) {
             int c = piece.codePointAt(at);

@@ -78,8 +78,9 @@ final class Detokenizer {
             case "Replace" -> replace(spec);
             case "Strip" -> strip(spec);
             case "Metaspace" -> metaspace(spec);
-            default -> throw spec.wrong("the decoder '" + spec.type() + "' is not supported; supported: Sequence, "
-                    + "ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace");
+            default ->
+                throw spec.wrong("the decoder '" + spec.type() + "' is not supported; supported: Sequence, "
+                        + "ByteLevel, ByteFallback, Fuse, Replace, Strip, Metaspace");
         }
     }
 
@@ -93,11 +94,12 @@ final class Detokenizer {
     private void replace(Spec spec) {
         Pattern pattern = Normalizer.pattern(spec);
         String content = Matcher.quoteReplacement(spec.text("content"));
-        boolean single = spec.requiredObject("pattern").optionalText("String").orElse("").length() == 1;
-        if (byteLevel || (fused || byteFallback) && !single) {
+        boolean single =
+                spec.requiredObject("pattern").optionalText("String").orElse("").length() == 1;
+        if (byteLevel || ((fused || byteFallback) && !single)) {
             whole(spec);
         }
-        if (strip != Strip.NOTHING) {
+        if (!strip.equals(Strip.NOTHING)) {
             throw spec.wrong("the decoder 'Replace' after 'Strip' is not supported");
         }
         steps.add(token -> pattern.matcher(token).replaceAll(content));
@@ -112,7 +114,7 @@ final class Detokenizer {
         if (!fused) {
             whole(spec);
             steps.add(token -> stripped(token, ends));
-        } else if (strip == Strip.NOTHING) {
+        } else if (strip.equals(Strip.NOTHING)) {
             strip = ends;
         } else {
             throw spec.wrong("a second decoder 'Strip' is not supported");
@@ -135,8 +137,8 @@ final class Detokenizer {
     private void metaspace(Spec spec) {
         whole(spec);
         String replacement = spec.optionalText("replacement").orElse("▁");
-        String scheme = spec.optionalText("prepend_scheme")
-                .orElse(spec.flag("add_prefix_space", true) ? "always" : "never");
+        String scheme =
+                spec.optionalText("prepend_scheme").orElse(spec.flag("add_prefix_space", true) ? "always" : "never");
         if (!steps.isEmpty()) {
             throw spec.wrong("the decoder 'Metaspace' after another one is not supported");
         }

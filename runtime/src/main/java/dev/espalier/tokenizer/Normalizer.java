@@ -15,7 +15,10 @@ interface Normalizer {
     /// Reads a component of any kind that byte-pair checkpoints use; others are refused by name.
     static Normalizer read(Spec spec) {
         return switch (spec.type()) {
-            case "Sequence" -> sequence(spec.objects("normalizers").stream().map(Normalizer::read).toList());
+            case "Sequence" ->
+                sequence(spec.objects("normalizers").stream()
+                        .map(Normalizer::read)
+                        .toList());
             case "Prepend" -> {
                 String prefix = spec.text("prepend");
                 yield text -> text.isEmpty() ? text : prefix + text;
@@ -36,8 +39,9 @@ interface Normalizer {
                 yield text -> marks.matcher(text).replaceAll("");
             }
             case "ByteLevel" -> ByteAlphabet::encode;
-            default -> throw spec.wrong("the normalizer '" + spec.type() + "' is not supported; supported: Sequence, "
-                    + "Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, ByteLevel");
+            default ->
+                throw spec.wrong("the normalizer '" + spec.type() + "' is not supported; supported: Sequence, "
+                        + "Prepend, Replace, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, ByteLevel");
         };
     }
 
@@ -63,9 +67,8 @@ interface Normalizer {
         try {
             return OnigurumaRegex.compile(pattern.text("Regex"));
         } catch (PatternSyntaxException e) {
-            throw spec.wrong("the regular expression cannot be used: "
-                    + e.getDescription()
-                    + " near index " + e.getIndex());
+            throw spec.wrong(
+                    "the regular expression cannot be used: " + e.getDescription() + " near index " + e.getIndex());
         }
     }
 
@@ -103,12 +106,12 @@ interface Normalizer {
     /// Unicode's White_Space, all of it in the basic plane. Java's own predicates leave out the no-break spaces, or NEL,
     /// or take in the information separators.
     static boolean whitespace(int c) {
-        return c >= 0x09 && c <= 0x0D
+        return (c >= 0x09 && c <= 0x0D)
                 || c == 0x20
                 || c == 0x85
                 || c == 0xA0
                 || c == 0x1680
-                || c >= 0x2000 && c <= 0x200A
+                || (c >= 0x2000 && c <= 0x200A)
                 || c == 0x2028
                 || c == 0x2029
                 || c == 0x202F

@@ -30,8 +30,9 @@ record PostProcessor(int[] before, int[] after) {
             }
             case "TemplateProcessing" -> template(spec);
             case "RobertaProcessing", "BertProcessing" -> new PostProcessor(pairId(spec, "cls"), pairId(spec, "sep"));
-            default -> throw spec.wrong("the post-processor '" + spec.type() + "' is not supported; supported: "
-                    + "Sequence, ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing");
+            default ->
+                throw spec.wrong("the post-processor '" + spec.type() + "' is not supported; supported: "
+                        + "Sequence, ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing");
         };
     }
 
@@ -73,7 +74,10 @@ record PostProcessor(int[] before, int[] after) {
     /// The id of `["<s>", 0]`.
     private static int[] pairId(Spec spec, String field) {
         JsonNode pair = spec.node().path(field);
-        if (!pair.isArray() || pair.size() != 2 || !pair.get(1).isInt() || pair.get(1).intValue() < 0) {
+        if (!pair.isArray()
+                || pair.size() != 2
+                || !pair.get(1).isInt()
+                || pair.get(1).intValue() < 0) {
             throw spec.wrong("'" + field + "' must be a token and its id");
         }
         return new int[] {pair.get(1).intValue()};
@@ -81,7 +85,9 @@ record PostProcessor(int[] before, int[] after) {
 
     /// All ids that may be added, to check them against the vocabulary.
     List<Integer> ids() {
-        return IntStream.concat(Arrays.stream(before), Arrays.stream(after)).boxed().toList();
+        return IntStream.concat(Arrays.stream(before), Arrays.stream(after))
+                .boxed()
+                .toList();
     }
 
     private static int[] concatenated(int[] a, int[] b) {

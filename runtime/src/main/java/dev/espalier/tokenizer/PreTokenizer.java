@@ -21,31 +21,40 @@ interface PreTokenizer {
     /// Reads a component of any kind that byte-pair checkpoints use; others are refused by name.
     static PreTokenizer read(Spec spec) {
         return switch (spec.type()) {
-            case "Sequence" -> sequence(
-                    spec.objects("pretokenizers").stream().map(PreTokenizer::read).toList());
+            case "Sequence" ->
+                sequence(spec.objects("pretokenizers").stream()
+                        .map(PreTokenizer::read)
+                        .toList());
             case "ByteLevel" -> byteLevel(spec.flag("add_prefix_space", true), spec.flag("use_regex", true));
-            case "Split" -> pattern(
-                    Normalizer.pattern(spec), SplitBehavior.read(spec, "behavior"), spec.flag("invert", false));
+            case "Split" ->
+                pattern(Normalizer.pattern(spec), SplitBehavior.read(spec, "behavior"), spec.flag("invert", false));
             case "Metaspace" -> metaspace(spec);
-            case "Digits" -> pattern(
-                    Pattern.compile("\\p{N}"),
-                    spec.flag("individual_digits", false) ? SplitBehavior.ISOLATED : SplitBehavior.CONTIGUOUS,
-                    false);
-            case "Whitespace" -> pattern(
-                    Pattern.compile("\\w+|[^\\w\\s]+", Pattern.UNICODE_CHARACTER_CLASS), SplitBehavior.REMOVED, true);
+            case "Digits" ->
+                pattern(
+                        Pattern.compile("\\p{N}"),
+                        spec.flag("individual_digits", false) ? SplitBehavior.ISOLATED : SplitBehavior.CONTIGUOUS,
+                        false);
+            case "Whitespace" ->
+                pattern(
+                        Pattern.compile("\\w+|[^\\w\\s]+", Pattern.UNICODE_CHARACTER_CLASS),
+                        SplitBehavior.REMOVED,
+                        true);
             case "WhitespaceSplit" -> pattern(OnigurumaRegex.compile("\\s"), SplitBehavior.REMOVED, false);
-            case "Punctuation" -> pattern(
-                    punctuation(),
-                    spec.has("behavior") ? SplitBehavior.read(spec, "behavior") : SplitBehavior.ISOLATED,
-                    false);
-            case "BertPreTokenizer" -> sequence(List.of(
-                    pattern(OnigurumaRegex.compile("\\s"), SplitBehavior.REMOVED, false),
-                    pattern(punctuation(), SplitBehavior.ISOLATED, false)));
-            case "CharDelimiterSplit" -> pattern(
-                    Pattern.compile(Pattern.quote(spec.text("delimiter"))), SplitBehavior.REMOVED, false);
-            default -> throw spec.wrong("the pre-tokenizer '" + spec.type() + "' is not supported; supported: "
-                    + "Sequence, ByteLevel, Split, Metaspace, Digits, Whitespace, WhitespaceSplit, Punctuation, "
-                    + "BertPreTokenizer, CharDelimiterSplit");
+            case "Punctuation" ->
+                pattern(
+                        punctuation(),
+                        spec.has("behavior") ? SplitBehavior.read(spec, "behavior") : SplitBehavior.ISOLATED,
+                        false);
+            case "BertPreTokenizer" ->
+                sequence(List.of(
+                        pattern(OnigurumaRegex.compile("\\s"), SplitBehavior.REMOVED, false),
+                        pattern(punctuation(), SplitBehavior.ISOLATED, false)));
+            case "CharDelimiterSplit" ->
+                pattern(Pattern.compile(Pattern.quote(spec.text("delimiter"))), SplitBehavior.REMOVED, false);
+            default ->
+                throw spec.wrong("the pre-tokenizer '" + spec.type() + "' is not supported; supported: "
+                        + "Sequence, ByteLevel, Split, Metaspace, Digits, Whitespace, WhitespaceSplit, Punctuation, "
+                        + "BertPreTokenizer, CharDelimiterSplit");
         };
     }
 
@@ -64,9 +73,8 @@ interface PreTokenizer {
     static PreTokenizer byteLevel(boolean prefixSpace, boolean regex) {
         PreTokenizer words = regex ? pattern(GPT2, SplitBehavior.ISOLATED, false) : List::of;
         return piece -> {
-            Piece spaced = prefixSpace && !piece.text().startsWith(" ")
-                    ? new Piece(" " + piece.text(), piece.first())
-                    : piece;
+            Piece spaced =
+                    prefixSpace && !piece.text().startsWith(" ") ? new Piece(" " + piece.text(), piece.first()) : piece;
             return words.split(spaced).stream()
                     .map(word -> new Piece(ByteAlphabet.encode(word.text()), word.first()))
                     .toList();
@@ -99,8 +107,8 @@ interface PreTokenizer {
         if (replacement.codePointCount(0, replacement.length()) != 1) {
             throw spec.wrong("'replacement' must be one character");
         }
-        String scheme = spec.optionalText("prepend_scheme")
-                .orElse(spec.flag("add_prefix_space", true) ? "always" : "never");
+        String scheme =
+                spec.optionalText("prepend_scheme").orElse(spec.flag("add_prefix_space", true) ? "always" : "never");
         if (!List.of("always", "first", "never").contains(scheme)) {
             throw spec.wrong("'prepend_scheme' must be always, first or never, found '" + scheme + "'");
         }
@@ -115,7 +123,7 @@ interface PreTokenizer {
                 : List::of;
         return piece -> {
             String text = piece.text().replace(" ", replacement);
-            boolean prefix = scheme.equals("always") || scheme.equals("first") && piece.first();
+            boolean prefix = scheme.equals("always") || (scheme.equals("first") && piece.first());
             return words.split(
                     new Piece(prefix && !text.startsWith(replacement) ? replacement + text : text, piece.first()));
         };

@@ -23,8 +23,9 @@ enum SplitBehavior {
             case "MergedWithPrevious" -> MERGED_WITH_PREVIOUS;
             case "MergedWithNext" -> MERGED_WITH_NEXT;
             case "Contiguous" -> CONTIGUOUS;
-            default -> throw spec.wrong("'" + field + "' must be Removed, Isolated, MergedWithPrevious, MergedWithNext "
-                    + "or Contiguous, found '" + spec.text(field) + "'");
+            default ->
+                throw spec.wrong("'" + field + "' must be Removed, Isolated, MergedWithPrevious, MergedWithNext "
+                        + "or Contiguous, found '" + spec.text(field) + "'");
         };
     }
 

@@ -3,7 +3,6 @@ package dev.espalier.tokenizer;
 import dev.espalier.tensor.InputException;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
@@ -152,7 +151,9 @@ public final class Tokenizer {
         if (!has(id)) {
             return NOTHING;
         }
-        return special[id] ? tokens[id].getBytes(StandardCharsets.UTF_8) : bytes(id, false).clone();
+        return special[id]
+                ? tokens[id].getBytes(StandardCharsets.UTF_8)
+                : bytes(id, false).clone();
     }
 
     /// One more than the highest id. A model's embedding may have more rows; those stand for nothing.

@@ -103,7 +103,8 @@ record TokenizerConfig(
             return spec.optionalText("chat_template");
         }
         for (JsonNode template : spec.node().get("chat_template")) {
-            if (template.path("name").asText().equals("default") && template.path("template").isTextual()) {
+            if (template.path("name").asText().equals("default")
+                    && template.path("template").isTextual()) {
                 return Optional.of(template.get("template").textValue());
             }
         }

@@ -45,8 +45,8 @@ final class TokenizerReader {
     private void add(AddedToken token) {
         int id = vocabulary.getOrDefault(token.content(), token.id());
         if (id < 0 || id > MAX_ID) {
-            throw new InputException("the added token '" + token.content() + "' has the id " + id
-                    + "; ids from 0 to " + MAX_ID + " are supported");
+            throw new InputException("the added token '" + token.content() + "' has the id " + id + "; ids from 0 to "
+                    + MAX_ID + " are supported");
         }
         boolean special = token.special() || config.named().containsValue(token.content());
         added.put(
@@ -73,8 +73,9 @@ final class TokenizerReader {
         }
         for (Path file : List.of(vocabulary, merges)) {
             if (!Files.isRegularFile(file)) {
-                throw new InputException(folder + " holds no tokenizer.json, and of vocab.json and merges.txt only one: "
-                        + file.getFileName() + " is missing");
+                throw new InputException(
+                        folder + " holds no tokenizer.json, and of vocab.json and merges.txt only one: "
+                                + file.getFileName() + " is missing");
             }
         }
         return Optional.of(read(
@@ -127,7 +128,8 @@ final class TokenizerReader {
             merges.add(merge(merge, model, merges.size()));
         }
         TokenizerReader reader = new TokenizerReader(config, vocabulary, AddedTokens.read(file));
-        PostProcessor own = file.object("post_processor").map(PostProcessor::read).orElse(PostProcessor.NOTHING);
+        PostProcessor own =
+                file.object("post_processor").map(PostProcessor::read).orElse(PostProcessor.NOTHING);
         String unknown = model.optionalText("unk_token").orElse(null);
         if (unknown != null && !vocabulary.containsKey(unknown)) {
             throw model.wrong("unk_token '" + unknown + "' is not in the vocabulary");
@@ -196,19 +198,20 @@ final class TokenizerReader {
                     ? defaults("</s>", List.of("<s>", "<pad>", "</s>", "<unk>"), vocabulary, true)
                     : defaults("<|endoftext|>", List.of("<|endoftext|>"), vocabulary, false);
         }
-        Pipeline pipeline =
-                switch (kind) {
-                    case "GPT2Tokenizer", "PreTrainedTokenizer" -> new Pipeline(
-                            text -> text, PreTokenizer.byteLevel(prefixSpace, true), Detokenizer.byteLevel());
-                    case "Qwen2Tokenizer" -> new Pipeline(
-                            text -> java.text.Normalizer.normalize(text, java.text.Normalizer.Form.NFC),
-                            PreTokenizer.sequence(List.of(
-                                    PreTokenizer.pattern(QWEN2, SplitBehavior.ISOLATED, false),
-                                    PreTokenizer.byteLevel(prefixSpace, false))),
-                            Detokenizer.byteLevel());
-                    default -> throw vocab.wrong("the tokenizer_class '" + kind + "' is not supported with vocab.json "
-                            + "and merges.txt; supported: GPT2Tokenizer (also OPT's), Qwen2Tokenizer");
-                };
+        Pipeline pipeline = switch (kind) {
+            case "GPT2Tokenizer", "PreTrainedTokenizer" ->
+                new Pipeline(text -> text, PreTokenizer.byteLevel(prefixSpace, true), Detokenizer.byteLevel());
+            case "Qwen2Tokenizer" ->
+                new Pipeline(
+                        text -> java.text.Normalizer.normalize(text, java.text.Normalizer.Form.NFC),
+                        PreTokenizer.sequence(List.of(
+                                PreTokenizer.pattern(QWEN2, SplitBehavior.ISOLATED, false),
+                                PreTokenizer.byteLevel(prefixSpace, false))),
+                        Detokenizer.byteLevel());
+            default ->
+                throw vocab.wrong("the tokenizer_class '" + kind + "' is not supported with vocab.json "
+                        + "and merges.txt; supported: GPT2Tokenizer (also OPT's), Qwen2Tokenizer");
+        };
         return new TokenizerReader(complete, vocabulary, List.of())
                 .build(
                         pipeline,
@@ -266,7 +269,8 @@ final class TokenizerReader {
                 tokens,
                 special,
                 ids,
-                new Tokenizer.SpecialTokens(config.bos(), config.eos(), config.chatTemplate().orElse(null)));
+                new Tokenizer.SpecialTokens(
+                        config.bos(), config.eos(), config.chatTemplate().orElse(null)));
     }
 
     /// What `tokenizer_config.json` says about start and end token replaces the file's own post-processor.
@@ -338,8 +342,8 @@ final class TokenizerReader {
             String product = left + (right.startsWith(prefix) ? right.substring(prefix.length()) : right);
             for (String token : List.of(left, right, product)) {
                 if (!vocabulary.containsKey(token)) {
-                    throw new InputException(where + ": merges[" + rank + "] '" + left + " " + right + "' needs the token '"
-                            + token + "', which the vocabulary does not have");
+                    throw new InputException(where + ": merges[" + rank + "] '" + left + " " + right
+                            + "' needs the token '" + token + "', which the vocabulary does not have");
                 }
             }
             table.put(vocabulary.get(left), vocabulary.get(right), rank, vocabulary.get(product));

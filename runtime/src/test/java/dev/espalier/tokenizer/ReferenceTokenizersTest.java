@@ -46,12 +46,14 @@ class ReferenceTokenizersTest {
         Tokenizer tokenizer = Tokenizer.open(folder);
         agrees(tokenizer, name);
         assertArrayEquals(
-                name.equals("opt") ? new int[] {2, 31414} : new int[] {15496}, tokenizer.encode("Hello"), "start token");
+                name.equals("opt") ? new int[] {2, 31414} : new int[] {15496},
+                tokenizer.encode("Hello"),
+                "start token");
     }
 
     private static void agrees(Tokenizer tokenizer, String name) throws IOException {
-        JsonNode cases = MAPPER.readTree(
-                        SharedFolder.path("models/reference/tokenizers/token_ids.json").toFile())
+        JsonNode cases = MAPPER.readTree(SharedFolder.path("models/reference/tokenizers/token_ids.json")
+                        .toFile())
                 .get(name);
         assertTrue(cases.size() > 40);
         for (JsonNode entry : cases) {
