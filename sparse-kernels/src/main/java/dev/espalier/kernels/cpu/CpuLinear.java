@@ -1,0 +1,34 @@
+package dev.espalier.kernels.cpu;
+
+import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.simd.PanelSource;
+import java.lang.foreign.MemorySegment;
+
+/// A weight matrix that the CPU applies as it lies in memory: the packed matrix is the [Linear].
+///
+/// One token is a GEMV over ranges of rows, one range a thread; many tokens are a GEMM into whose float32 panels the
+/// matrix expands itself.
+public interface CpuLinear extends Linear, PanelSource {
+    /// How [#multiply] wants the token's activations to lie.
+    Input input();
+
+    /// Ranges of rows that [#multiply] is given begin and end at multiples of this, or at the last row.
+    int grain();
+
+    /// y[r] = Σ W[r, c] x[c] for rows `from` (inclusive) to `to` (exclusive).
+    ///
+    /// @param x the token's activations as [#input] says, 64-byte aligned and padded as [Input] says
+    /// @param y float32, all rows; only `from` to `to` are written
+    void multiply(MemorySegment x, MemorySegment y, int from, int to);
+
+    /// How a token's activations lie in memory; prepared once a token for all matrices that read them.
+    enum Input {
+        /// Float32 in order, followed by 64 zeros.
+        PLAIN,
+        /// Float32, each 32 columns as 16 even ones and then 16 odd ones, the last group filled with zeros, followed by 64
+        /// zeros: a 32-bit lane that holds two 16-bit weights meets its two activations in two loads.
+        EVEN_ODD,
+        /// Rounded to bfloat16, in order, followed by 128 zeros.
+        BF16
+    }
+}
