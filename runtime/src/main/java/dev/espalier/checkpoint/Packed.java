@@ -200,6 +200,41 @@ public final class Packed {
         return kept;
     }
 
+    /// The name of the format that suits a mask `[rows, columns]` of which `kept` bits are set: `N:M` if it keeps at
+    /// most N of each M consecutive columns, and nearly that many on the whole; otherwise `bitmask`.
+    static String formatOf(MemorySegment mask, int rows, int columns, long kept) {
+        for (int m : new int[] {4, 8, 16, 32}) {
+            if (columns % m != 0) {
+                continue;
+            }
+            int most = mostOf(mask, rows, columns, m);
+            if (most > 0 && most < m && kept >= 0.9 * most / m * rows * columns) {
+                return most + ":" + m;
+            }
+        }
+        return "bitmask";
+    }
+
+    private static int mostOf(MemorySegment mask, int rows, int columns, int m) {
+        long rowBytes = maskBytes(columns);
+        int most = 0;
+        for (int row = 0; row < rows; row++) {
+            for (int column = 0; column < columns; column += m) {
+                long at = row * rowBytes + column / 8;
+                int count = 0;
+                if (m == 4) {
+                    count = Integer.bitCount(mask.get(ValueLayout.JAVA_BYTE, at) >>> (column & 4) & 0xf);
+                } else {
+                    for (int i = 0; i < m / 8; i++) {
+                        count += Integer.bitCount(mask.get(ValueLayout.JAVA_BYTE, at + i) & 0xff);
+                    }
+                }
+                most = Math.max(most, count);
+            }
+        }
+        return most;
+    }
+
     /// How many weights of `dense` are not zero; -0.0 is a zero.
     static long kept(Tensor dense) {
         MemorySegment from = dense.segment();

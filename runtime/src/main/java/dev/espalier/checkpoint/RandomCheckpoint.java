@@ -7,6 +7,7 @@ import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -52,8 +53,10 @@ public final class RandomCheckpoint {
         String name = "random:" + shape;
         dimensions(s).forEach((tensor, size) -> tensors.put(tensor, new Made(name, tensor, size, dtype, noise)));
         ObjectNode config = s.opt ? optConfig(s, dtype) : llamaConfig(s, dtype);
+        Map<String, byte[]> files =
+                Map.of("config.json", config.toPrettyString().getBytes(StandardCharsets.UTF_8));
         return new Checkpoint(
-                name, null, config, JsonNodeFactory.instance.objectNode(), Map.of(), tensors, Map.of(), arena);
+                name, null, config, JsonNodeFactory.instance.objectNode(), files, tensors, Map.of(), arena);
     }
 
     private static Map<String, List<Long>> dimensions(Shape s) {
