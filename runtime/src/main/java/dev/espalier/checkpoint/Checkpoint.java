@@ -141,7 +141,8 @@ public final class Checkpoint implements AutoCloseable {
                 : JsonNodeFactory.instance.objectNode();
         Arena arena = Arena.ofShared();
         try {
-            MemorySegment memory = arena.allocate(Math.max(1, weights.length), 64).asSlice(0, weights.length);
+            MemorySegment memory =
+                    arena.allocate(Math.max(1, weights.length), 64).asSlice(0, weights.length);
             MemorySegment.copy(MemorySegment.ofArray(weights), 0, memory, 0, weights.length);
             Safetensors file = Safetensors.of(name + "/" + WEIGHTS, memory);
             Map<String, StoredTensor> tensors = new TreeMap<>();
@@ -170,12 +171,11 @@ public final class Checkpoint implements AutoCloseable {
             return this;
         }
         ObjectNode changed = config.deepCopy();
-        String spelled =
-                switch (dtype) {
-                    case BF16 -> "bfloat16";
-                    case F16 -> "float16";
-                    default -> "float32";
-                };
+        String spelled = switch (dtype) {
+            case BF16 -> "bfloat16";
+            case F16 -> "float16";
+            default -> "float32";
+        };
         changed.put(changed.has("torch_dtype") && !changed.has("dtype") ? "torch_dtype" : "dtype", spelled);
         Map<String, byte[]> files = new TreeMap<>(ownFiles);
         try {
@@ -332,9 +332,8 @@ public final class Checkpoint implements AutoCloseable {
     StoredTensor stored(String tensor) {
         StoredTensor stored = tensors.get(tensor);
         if (stored == null) {
-            throw new InputException(
-                    (folder == null ? name : folder.toString()) + " has no tensor " + Safetensors.quoted(tensor)
-                            + "; the checkpoint is incomplete or of another family.");
+            throw new InputException((folder == null ? name : folder.toString()) + " has no tensor "
+                    + Safetensors.quoted(tensor) + "; the checkpoint is incomplete or of another family.");
         }
         return stored;
     }
@@ -448,7 +447,8 @@ public final class Checkpoint implements AutoCloseable {
         for (String key : List.of("quantization_config", "compression_config")) {
             if (config.hasNonNull(key)) {
                 JsonNode how = config.get(key);
-                String method = how.path("quant_method").asText(how.path("format").asText("unknown"));
+                String method =
+                        how.path("quant_method").asText(how.path("format").asText("unknown"));
                 throw new InputException("%s says by %s that the weights are quantized or compressed (%s), which cannot"
                                 .formatted(file, key, method)
                         + " be read; use the uncompressed model.");

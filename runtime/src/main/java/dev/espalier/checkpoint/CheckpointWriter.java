@@ -1,7 +1,6 @@
 package dev.espalier.checkpoint;
 
 import dev.espalier.tensor.DType;
-import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -31,8 +30,7 @@ import java.util.TreeMap;
 /// }
 /// ```
 public final class CheckpointWriter implements AutoCloseable {
-    private static final Set<String> PACKED_KEYS =
-            Set.of(Packed.FORMAT_KEY, Packed.VERSION_KEY, Packed.LIST_KEY);
+    private static final Set<String> PACKED_KEYS = Set.of(Packed.FORMAT_KEY, Packed.VERSION_KEY, Packed.LIST_KEY);
 
     private final Checkpoint source;
     private final SaveAs saveAs;
@@ -119,8 +117,7 @@ public final class CheckpointWriter implements AutoCloseable {
         long bytes = 0;
         for (String name : source.names()) {
             StoredTensor stored = source.stored(name);
-            SafetensorsWriter.Declared declared =
-                    new SafetensorsWriter.Declared(name, stored.type(), stored.shape());
+            SafetensorsWriter.Declared declared = new SafetensorsWriter.Declared(name, stored.type(), stored.shape());
             tensors.add(declared);
             bytes += declared.bytes();
         }
@@ -209,7 +206,11 @@ public final class CheckpointWriter implements AutoCloseable {
         Packed.pack(tensor, mask, values);
         append(mask);
         append(values);
-        String format = Packed.formatOf(mask, tensor.rows(), tensor.columns(), valueBytes / tensor.dtype().bytes());
+        String format = Packed.formatOf(
+                mask,
+                tensor.rows(),
+                tensor.columns(),
+                valueBytes / tensor.dtype().bytes());
         return new Spooled(at, maskBytes, valueBytes, format);
     }
 
@@ -231,7 +232,8 @@ public final class CheckpointWriter implements AutoCloseable {
         // What was not replaced may be sparse too: a packed source, or a model that was pruned before.
         for (String name : source.names()) {
             StoredTensor stored = source.stored(name);
-            boolean matrix = stored.shape().size() == 2 && Set.of("F32", "BF16", "F16").contains(stored.type());
+            boolean matrix =
+                    stored.shape().size() == 2 && Set.of("F32", "BF16", "F16").contains(stored.type());
             if (matrix && !spooled.containsKey(name)) {
                 try (Arena scratch = Arena.ofShared()) {
                     Tensor tensor = stored.read(scratch);
@@ -265,8 +267,7 @@ public final class CheckpointWriter implements AutoCloseable {
         metadata.put(Packed.FORMAT_KEY, Packed.FORMAT);
         metadata.put(Packed.VERSION_KEY, Integer.toString(Packed.VERSION));
         metadata.put(Packed.LIST_KEY, Checkpoint.JSON.writeValueAsString(list));
-        try (SafetensorsWriter writer =
-                        new SafetensorsWriter(folder.path().resolve(Packed.FILE), metadata, declared);
+        try (SafetensorsWriter writer = new SafetensorsWriter(folder.path().resolve(Packed.FILE), metadata, declared);
                 Arena mapped = Arena.ofShared()) {
             MemorySegment all = spool.map(FileChannel.MapMode.READ_ONLY, 0, spool.size(), mapped);
             for (String name : source.names()) {
@@ -277,8 +278,7 @@ public final class CheckpointWriter implements AutoCloseable {
                     writer.write(name, all.asSlice(packed.at, packed.valueBytes));
                 } else {
                     writer.write(name + Packed.MASK, all.asSlice(packed.at, packed.maskBytes));
-                    writer.write(
-                            name + Packed.VALUES, all.asSlice(packed.at + packed.maskBytes, packed.valueBytes));
+                    writer.write(name + Packed.VALUES, all.asSlice(packed.at + packed.maskBytes, packed.valueBytes));
                 }
             }
             writer.finish();

@@ -40,7 +40,8 @@ final class OutputFolder implements AutoCloseable {
     /// @throws InputException if `out` is taken, or somebody else is writing it
     static OutputFolder open(Path out) throws IOException {
         requireFree(out);
-        Path target = Files.exists(out) ? out.toRealPath() : out.toAbsolutePath().normalize();
+        Path target =
+                Files.exists(out) ? out.toRealPath() : out.toAbsolutePath().normalize();
         if (target.getFileName() == null) {
             throw new InputException(out + " cannot be an output folder.");
         }
@@ -191,6 +192,8 @@ final class OutputFolder implements AutoCloseable {
     }
 
     private static String reason(FileSystemException e) {
-        return e.getReason() == null ? e instanceof AccessDeniedException ? "access denied" : "a file is in the way" : e.getReason();
+        return e.getReason() == null
+                ? e instanceof AccessDeniedException ? "access denied" : "a file is in the way"
+                : e.getReason();
     }
 }

@@ -40,8 +40,7 @@ public final class Packed {
     static final String MASK = ".mask";
     static final String VALUES = ".values";
 
-    private static final ValueLayout.OfLong LONG =
-            ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private Packed() {}
 
@@ -123,7 +122,8 @@ public final class Packed {
                 || shape.path(1).intValue() < 0
                 || !how.path("format").isTextual()) {
             throw Safetensors.broken(
-                    file.file(), "gives no shape [rows, columns] and format for the packed " + Safetensors.quoted(name));
+                    file.file(),
+                    "gives no shape [rows, columns] and format for the packed " + Safetensors.quoted(name));
         }
         int rows = shape.path(0).intValue();
         int columns = shape.path(1).intValue();

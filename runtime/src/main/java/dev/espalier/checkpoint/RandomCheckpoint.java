@@ -43,9 +43,8 @@ public final class RandomCheckpoint {
     public static Checkpoint of(String shape, DType dtype, long seed) {
         Shape s = SHAPES.get(shape);
         if (s == null) {
-            throw new InputException(
-                    "There is no shape " + Safetensors.quoted(shape) + "; known: " + String.join(", ", SHAPES.keySet())
-                            + ".");
+            throw new InputException("There is no shape " + Safetensors.quoted(shape) + "; known: "
+                    + String.join(", ", SHAPES.keySet()) + ".");
         }
         Arena arena = Arena.ofShared();
         Noise noise = new Noise(arena, dtype, seed);
@@ -187,8 +186,7 @@ public final class RandomCheckpoint {
         }
     }
 
-    private record Made(String file, String name, List<Long> shape, DType dtype, Noise noise)
-            implements StoredTensor {
+    private record Made(String file, String name, List<Long> shape, DType dtype, Noise noise) implements StoredTensor {
         @Override
         public String type() {
             return dtype.name();

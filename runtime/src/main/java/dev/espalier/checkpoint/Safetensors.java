@@ -42,8 +42,7 @@ public final class Safetensors {
     static final Map<String, Integer> BITS = bits();
 
     private static final String METADATA = "__metadata__";
-    private static final ValueLayout.OfLong LONG =
-            ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final JsonFactory JSON = JsonFactory.builder()
             .streamReadConstraints(StreamReadConstraints.builder()
                     .maxStringLength(Math.toIntExact(MAX_HEADER))
@@ -56,8 +55,7 @@ public final class Safetensors {
     private final Map<String, Entry> entries;
     private final MemorySegment data;
 
-    private Safetensors(
-            String file, Map<String, String> metadata, Map<String, Entry> entries, MemorySegment data) {
+    private Safetensors(String file, Map<String, String> metadata, Map<String, Entry> entries, MemorySegment data) {
         this.file = file;
         this.metadata = Collections.unmodifiableMap(metadata);
         this.entries = Collections.unmodifiableMap(entries);
@@ -97,8 +95,7 @@ public final class Safetensors {
                             + " are allowed");
         }
         if (length > size - 8) {
-            throw broken(
-                    file, "ends at byte " + size + ", inside its header of " + length + " bytes: it is truncated");
+            throw broken(file, "ends at byte " + size + ", inside its header of " + length + " bytes: it is truncated");
         }
         if (length == 0 || contents.get(ValueLayout.JAVA_BYTE, 8) != '{') {
             throw broken(file, "has no JSON object at byte 8, so it is not a safetensors file");
@@ -146,8 +143,7 @@ public final class Safetensors {
         return data.asSlice(entry.from, entry.to - entry.from);
     }
 
-    private static void parse(
-            String file, JsonParser parser, Map<String, String> metadata, Map<String, Entry> entries)
+    private static void parse(String file, JsonParser parser, Map<String, String> metadata, Map<String, Entry> entries)
             throws IOException {
         parser.nextToken();
         boolean metadataSeen = false;
@@ -194,26 +190,24 @@ public final class Safetensors {
         while (parser.nextToken() == JsonToken.FIELD_NAME) {
             String key = parser.currentName();
             JsonToken value = parser.nextToken();
-            boolean again =
-                    switch (key) {
-                        case "dtype" -> {
-                            boolean seen = type != null;
-                            type = value == JsonToken.VALUE_STRING ? parser.getText() : "";
-                            yield seen;
-                        }
-                        case "shape" -> {
-                            boolean seen = shape != null;
-                            shape = sizes(file, name, key, parser);
-                            yield seen;
-                        }
-                        case "data_offsets" -> {
-                            boolean seen = offsets != null;
-                            offsets = sizes(file, name, key, parser);
-                            yield seen;
-                        }
-                        default -> throw broken(
-                                file, "has the unknown key " + quoted(key) + " at the tensor " + quoted(name));
-                    };
+            boolean again = switch (key) {
+                case "dtype" -> {
+                    boolean seen = type != null;
+                    type = value == JsonToken.VALUE_STRING ? parser.getText() : "";
+                    yield seen;
+                }
+                case "shape" -> {
+                    boolean seen = shape != null;
+                    shape = sizes(file, name, key, parser);
+                    yield seen;
+                }
+                case "data_offsets" -> {
+                    boolean seen = offsets != null;
+                    offsets = sizes(file, name, key, parser);
+                    yield seen;
+                }
+                default -> throw broken(file, "has the unknown key " + quoted(key) + " at the tensor " + quoted(name));
+            };
             if (again) {
                 throw broken(file, "has " + quoted(key) + " twice at the tensor " + quoted(name));
             }
@@ -262,7 +256,8 @@ public final class Safetensors {
         if (!good) {
             throw broken(
                     file,
-                    "has at the tensor " + quoted(name) + " a " + key + " that is not a list of whole numbers from 0 up");
+                    "has at the tensor " + quoted(name) + " a " + key
+                            + " that is not a list of whole numbers from 0 up");
         }
         return sizes;
     }
@@ -277,7 +272,10 @@ public final class Safetensors {
                         file,
                         "has the tensor %s at byte %d of its data, where %d was due: tensors %s"
                                 .formatted(
-                                        quoted(entry.name), entry.from, at, entry.from < at ? "overlap" : "leave a hole"));
+                                        quoted(entry.name),
+                                        entry.from,
+                                        at,
+                                        entry.from < at ? "overlap" : "leave a hole"));
             }
             at = entry.to;
             if (at > size) {

@@ -47,11 +47,11 @@ public final class SafetensorsWriter implements AutoCloseable {
     /// Creates `file`, which must not exist, and writes its header.
     ///
     /// @throws IOException if it cannot be written
-    public SafetensorsWriter(Path file, Map<String, String> metadata, Collection<Declared> tensors)
-            throws IOException {
+    public SafetensorsWriter(Path file, Map<String, String> metadata, Collection<Declared> tensors) throws IOException {
         this.file = file;
         List<Declared> sorted = new ArrayList<>(tensors);
-        sorted.sort(Comparator.comparingInt((Declared t) -> -TYPES.indexOf(t.type)).thenComparing(Declared::name));
+        sorted.sort(
+                Comparator.comparingInt((Declared t) -> -TYPES.indexOf(t.type)).thenComparing(Declared::name));
         Map<String, Object> header = new LinkedHashMap<>();
         if (!metadata.isEmpty()) {
             header.put("__metadata__", metadata);

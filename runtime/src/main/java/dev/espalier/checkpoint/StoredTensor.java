@@ -42,9 +42,10 @@ interface StoredTensor {
             case "BF16" -> DType.BF16;
             case "F16" -> DType.F16;
             case "I8" -> DType.I8;
-            default -> throw new InputException(
-                    "%s holds the tensor %s as %s; F32, BF16 and F16 can be read. Convert the checkpoint to one of these."
-                            .formatted(file(), Safetensors.quoted(name()), type()));
+            default ->
+                throw new InputException(
+                        "%s holds the tensor %s as %s; F32, BF16 and F16 can be read. Convert the checkpoint to one of these."
+                                .formatted(file(), Safetensors.quoted(name()), type()));
         };
     }
 

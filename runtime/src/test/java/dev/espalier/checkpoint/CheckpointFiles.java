@@ -36,20 +36,20 @@ final class CheckpointFiles {
         StringBuilder map = new StringBuilder();
         SplittableRandom random = new SplittableRandom(seed);
         for (int shard = 0; shard < shards; shard++) {
-            String file = shards == 1
-                    ? "model.safetensors"
-                    : "model-%05d-of-%05d.safetensors".formatted(shard + 1, shards);
+            String file =
+                    shards == 1 ? "model.safetensors" : "model-%05d-of-%05d.safetensors".formatted(shard + 1, shards);
             List<SafetensorsWriter.Declared> declared = new ArrayList<>();
             for (int i = shard; i < names.size(); i += shards) {
                 declared.add(new SafetensorsWriter.Declared(names.get(i), dtype.name(), shapes().get(names.get(i))));
-                map.append(map.isEmpty() ? "" : ",")
-                        .append("\"%s\":\"%s\"".formatted(names.get(i), file));
+                map.append(map.isEmpty() ? "" : ",").append("\"%s\":\"%s\"".formatted(names.get(i), file));
             }
             try (SafetensorsWriter writer =
                             new SafetensorsWriter(folder.resolve(file), Map.of("format", "pt"), declared);
                     Arena arena = Arena.ofConfined()) {
                 for (SafetensorsWriter.Declared tensor : declared) {
-                    writer.write(tensor.name(), random(arena, dtype, tensor.shape(), random).segment());
+                    writer.write(
+                            tensor.name(),
+                            random(arena, dtype, tensor.shape(), random).segment());
                 }
                 writer.finish();
             }

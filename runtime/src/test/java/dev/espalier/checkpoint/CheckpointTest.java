@@ -184,7 +184,9 @@ class CheckpointTest {
                 Tensor from = original.tensor(name);
                 Tensor to = checkpoint.tensor(name);
                 assertSame(dtype, checkpoint.dtype(name));
-                assertEquals(to.segment().address(), checkpoint.tensor(name).segment().address());
+                assertEquals(
+                        to.segment().address(),
+                        checkpoint.tensor(name).segment().address());
                 Tensor expected = Tensor.allocate(arena, dtype, 1, 1);
                 for (long i = 0; i < from.size(); i++) {
                     dtype.set(expected.segment(), 0, from.dtype().get(from.segment(), i));
@@ -231,7 +233,11 @@ class CheckpointTest {
             assertTrue(inJar.file("tokenizer.json").isPresent());
             assertFalse(inJar.file("merges.txt").isPresent());
             for (String name : onDisk.names()) {
-                assertEquals(-1, inJar.tensor(name).segment().mismatch(onDisk.tensor(name).segment()));
+                assertEquals(
+                        -1,
+                        inJar.tensor(name)
+                                .segment()
+                                .mismatch(onDisk.tensor(name).segment()));
                 assertTrue(inJar.tensor(name).segment().isNative());
             }
         }
@@ -257,8 +263,8 @@ class CheckpointTest {
     }
 
     private static void assertRefused(Path folder, String... parts) {
-        InputException e = assertThrows(
-                InputException.class, () -> Checkpoint.open(folder).close());
+        InputException e =
+                assertThrows(InputException.class, () -> Checkpoint.open(folder).close());
         for (String part : parts) {
             assertTrue(e.getMessage().contains(part), part + " is not in: " + e.getMessage());
         }

@@ -64,7 +64,8 @@ class CheckpointWriterTest {
             }
             for (SaveAs saveAs : SaveAs.values()) {
                 Path out = temp.resolve(saveAs.name());
-                CheckpointWriter.save(source, out, saveAs, pruned, Map.of("by", "test"), Map.of("report.json", bytes()));
+                CheckpointWriter.save(
+                        source, out, saveAs, pruned, Map.of("by", "test"), Map.of("report.json", bytes()));
                 try (Checkpoint saved = Checkpoint.open(out)) {
                     assertEquals(source.names(), saved.names());
                     assertEquals("test", saved.metadata().get("by"));
@@ -124,8 +125,7 @@ class CheckpointWriterTest {
         Path folder = CheckpointFiles.folder(temp.resolve("m"), DType.BF16, 5, 1);
         try (Checkpoint source = Checkpoint.open(folder);
                 Arena arena = Arena.ofConfined()) {
-            Map<String, Tensor> pruned =
-                    Map.of(UP, CheckpointFiles.sparse(arena, source.tensor(UP), 0.6, 1));
+            Map<String, Tensor> pruned = Map.of(UP, CheckpointFiles.sparse(arena, source.tensor(UP), 0.6, 1));
             CheckpointWriter.save(source, temp.resolve("dense"), SaveAs.DENSE, pruned, Map.of(), Map.of());
             CheckpointWriter.save(source, temp.resolve("packed"), SaveAs.PACKED, pruned, Map.of(), Map.of());
         }
@@ -169,9 +169,9 @@ class CheckpointWriterTest {
             assertTrue(e.getMessage().contains("keeps") && e.getMessage().contains(UP + ".mask"), e.getMessage());
         }
         byte[] padding = good.clone();
-        padding[mask + 1] ^= (byte) 0x80;
-        int bit = Integer.numberOfTrailingZeros(padding[mask + 1] & 0x1f | padding[mask] << 8);
-        padding[bit < 8 ? mask + 1 : mask] ^= (byte) (1 << (bit & 7));
+        assertTrue(padding[mask] != 0, "the first 8 weights are all zero, so none can be exchanged");
+        padding[mask] &= (byte) (padding[mask] - 1);
+        padding[mask + 1] |= (byte) 0x80;
         Files.write(file, padding);
         try (Checkpoint checkpoint = Checkpoint.open(out)) {
             InputException e = assertThrows(InputException.class, () -> checkpoint.tensor(UP));
@@ -199,8 +199,7 @@ class CheckpointWriterTest {
         Path folder = CheckpointFiles.folder(temp.resolve("m"), DType.F32, 5, 1);
         for (SaveAs saveAs : SaveAs.values()) {
             try (Checkpoint source = Checkpoint.open(folder)) {
-                try (CheckpointWriter writer =
-                        CheckpointWriter.open(source, temp.resolve("out"), saveAs, Map.of())) {
+                try (CheckpointWriter writer = CheckpointWriter.open(source, temp.resolve("out"), saveAs, Map.of())) {
                     writer.put(UP, source.tensor(UP));
                     assertFalse(Files.exists(temp.resolve("out")));
                     assertTrue(Files.exists(temp.resolve("out.partial")));
@@ -227,8 +226,7 @@ class CheckpointWriterTest {
     void twoWritersOfOneFolderDoNotMix() throws IOException {
         Path folder = CheckpointFiles.folder(temp.resolve("m"), DType.F32, 5, 1);
         try (Checkpoint source = Checkpoint.open(folder);
-                CheckpointWriter first =
-                        CheckpointWriter.open(source, temp.resolve("out"), SaveAs.DENSE, Map.of())) {
+                CheckpointWriter first = CheckpointWriter.open(source, temp.resolve("out"), SaveAs.DENSE, Map.of())) {
             InputException e = assertThrows(InputException.class, () -> save(folder, "out", SaveAs.DENSE, Map.of()));
             assertTrue(e.getMessage().contains("Somebody else is writing"), e.getMessage());
             first.finish(Map.of());
@@ -247,8 +245,10 @@ class CheckpointWriterTest {
                         Map.of(),
                         List.of(new SafetensorsWriter.Declared("a", "F32", List.of(1000L, 1000L))));
                 Arena arena = Arena.ofConfined()) {
-            writer.write("a", CheckpointFiles.random(arena, DType.F32, List.of(1000L, 1000L), new SplittableRandom(1))
-                    .segment());
+            writer.write(
+                    "a",
+                    CheckpointFiles.random(arena, DType.F32, List.of(1000L, 1000L), new SplittableRandom(1))
+                            .segment());
             writer.finish();
         }
         Process process = new ProcessBuilder(
@@ -304,9 +304,9 @@ class CheckpointWriterTest {
             throws IOException {
         String text = new String(good, StandardCharsets.ISO_8859_1);
         assertTrue(text.contains(find), find);
-        Files.write(
-                out.resolve(Packed.FILE), text.replace(find, replace).getBytes(StandardCharsets.ISO_8859_1));
-        InputException e = assertThrows(InputException.class, () -> Checkpoint.open(out).close());
+        Files.write(out.resolve(Packed.FILE), text.replace(find, replace).getBytes(StandardCharsets.ISO_8859_1));
+        InputException e =
+                assertThrows(InputException.class, () -> Checkpoint.open(out).close());
         for (String part : parts) {
             assertTrue(e.getMessage().contains(part), part + " is not in: " + e.getMessage());
         }
@@ -322,7 +322,9 @@ class CheckpointWriterTest {
             names = files.map(file -> file.getFileName().toString()).sorted().toList();
         }
         try (var files = Files.list(actual)) {
-            assertEquals(names, files.map(file -> file.getFileName().toString()).sorted().toList());
+            assertEquals(
+                    names,
+                    files.map(file -> file.getFileName().toString()).sorted().toList());
         }
         for (String name : names) {
             byte[] one = Files.readAllBytes(expected.resolve(name));

@@ -50,7 +50,9 @@ class RandomCheckpointTest {
             assertNotEquals(-1, k.segment().mismatch(other.tensor(name).segment()));
             assertNotEquals(
                     -1,
-                    k.segment().mismatch(one.tensor("model.layers.3.self_attn.v_proj.weight").segment()));
+                    k.segment()
+                            .mismatch(one.tensor("model.layers.3.self_attn.v_proj.weight")
+                                    .segment()));
         }
     }
 
@@ -66,19 +68,20 @@ class RandomCheckpointTest {
                     squares += (double) value * value;
                 }
                 // 589824 samples: the mean is within 5 standard errors of 0, the deviation within 1 %.
-                assertEquals(0, sum / q.size(), 5 * 0.02 / Math.sqrt(q.size()));
+                assertEquals(0, sum / q.size(), 5 * 0.02 / Math.sqrt((double) q.size()));
                 assertEquals(0.02, Math.sqrt(squares / q.size()), 0.0002);
                 assertEquals(
                         1f,
-                        checkpoint.tensor("model.decoder.layers.0.self_attn_layer_norm.weight").get(0, 700));
+                        checkpoint
+                                .tensor("model.decoder.layers.0.self_attn_layer_norm.weight")
+                                .get(0, 700));
             }
         }
     }
 
     @Test
     void anUnknownShapeIsRefusedWithTheKnownOnes() {
-        InputException e =
-                assertThrows(InputException.class, () -> RandomCheckpoint.of("llama-9b", DType.BF16, 1));
+        InputException e = assertThrows(InputException.class, () -> RandomCheckpoint.of("llama-9b", DType.BF16, 1));
         assertTrue(e.getMessage().contains("llama-9b") && e.getMessage().contains("opt-13b"), e.getMessage());
     }
 }
