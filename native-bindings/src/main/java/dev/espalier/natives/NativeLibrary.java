@@ -149,7 +149,8 @@ public final class NativeLibrary {
 
     /// Why the library is not there, or what had to be skipped before a usable file; empty if nothing went wrong.
     public Optional<String> whyNot() {
-        String broken = String.join("; ", rejected.stream().map(Rejected::toString).toList());
+        String broken =
+                String.join("; ", rejected.stream().map(Rejected::toString).toList());
         if (found()) {
             return rejected.isEmpty() ? Optional.empty() : Optional.of("skipped " + broken);
         }

@@ -57,8 +57,7 @@ public final class Blas {
             MemorySegment c,
             int ldc) {
         checkGemm(transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, Float.BYTES);
-        cblas_sgemm(
-                CblasRowMajor(), op(transposeA), op(transposeB), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        cblas_sgemm(CblasRowMajor(), op(transposeA), op(transposeB), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     }
 
     /// As [#sgemm] in float64.
@@ -77,8 +76,7 @@ public final class Blas {
             MemorySegment c,
             int ldc) {
         checkGemm(transposeA, transposeB, m, n, k, a, lda, b, ldb, c, ldc, Double.BYTES);
-        cblas_dgemm(
-                CblasRowMajor(), op(transposeA), op(transposeB), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+        cblas_dgemm(CblasRowMajor(), op(transposeA), op(transposeB), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     }
 
     /// `y ← alpha op(A) x + beta y` with A `[m, n]`, in float32; x and y are dense vectors.
@@ -100,7 +98,15 @@ public final class Blas {
 
     /// `C ← alpha op(A) op(A)ᵀ + beta C` with `op(A)` `[n, k]`, in float32; only C's lower triangle is read and written.
     public void ssyrk(
-            boolean transpose, int n, int k, float alpha, MemorySegment a, int lda, float beta, MemorySegment c, int ldc) {
+            boolean transpose,
+            int n,
+            int k,
+            float alpha,
+            MemorySegment a,
+            int lda,
+            float beta,
+            MemorySegment c,
+            int ldc) {
         Matrices.check("A", a, transpose ? k : n, transpose ? n : k, lda, Float.BYTES);
         Matrices.check("C", c, n, n, ldc, Float.BYTES);
         cblas_ssyrk(CblasRowMajor(), CblasLower(), op(transpose), n, k, alpha, a, lda, beta, c, ldc);
@@ -128,18 +134,7 @@ public final class Blas {
         Matrices.check("L", l, m, m, ldl, Float.BYTES);
         Matrices.check("B", b, m, n, ldb, Float.BYTES);
         cblas_strsm(
-                CblasRowMajor(),
-                CblasLeft(),
-                CblasLower(),
-                op(transpose),
-                CblasNonUnit(),
-                m,
-                n,
-                alpha,
-                l,
-                ldl,
-                b,
-                ldb);
+                CblasRowMajor(), CblasLeft(), CblasLower(), op(transpose), CblasNonUnit(), m, n, alpha, l, ldl, b, ldb);
     }
 
     private static int op(boolean transpose) {

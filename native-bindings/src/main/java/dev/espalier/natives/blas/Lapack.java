@@ -93,14 +93,16 @@ public final class Lapack {
         Matrices.check("U", u, m, rank, Math.max(1, rank), Float.BYTES);
         Matrices.check("Vᵀ", vt, rank, n, Math.max(1, n), Float.BYTES);
         // Column-major, this is Aᵀ = V diag(s) Uᵀ: the factors change places.
-        int info = LAPACKE_sgesdd(
-                LAPACK_COL_MAJOR(), THIN, n, m, a, lda, s, vt, Math.max(1, n), u, Math.max(1, rank));
+        int info = LAPACKE_sgesdd(LAPACK_COL_MAJOR(), THIN, n, m, a, lda, s, vt, Math.max(1, n), u, Math.max(1, rank));
         check("sgesdd", info, m + " x " + n, "it did not converge");
     }
 
     private static void checkCholesky(String function, int n, int info) {
-        check(function, info, n + " x " + n, "the matrix is not positive definite, its leading minor of order " + info
-                + " is not");
+        check(
+                function,
+                info,
+                n + " x " + n,
+                "the matrix is not positive definite, its leading minor of order " + info + " is not");
     }
 
     private static void checkTriangle(String function, int n, int info) {

@@ -87,7 +87,8 @@ final class OpenBlasSearch {
 
     /// Unpacks the jar's libraries to the user's cache, once, and names them.
     private static Candidate bundled(Map<String, String> env, Properties properties) {
-        String root = jarRoot(properties).orElseThrow(() -> new IllegalStateException("not on the class or module path"));
+        String root =
+                jarRoot(properties).orElseThrow(() -> new IllegalStateException("not on the class or module path"));
         Path cache = cacheFolder(env, properties);
         try {
             Path folder;
@@ -99,7 +100,8 @@ final class OpenBlasSearch {
             }
             Path home = folder;
             List<Path> files = FILES_IN_JAR.stream().map(home::resolve).toList();
-            return new Candidate("the jar that comes with Espalier", files.getLast(), files.subList(0, files.size() - 1));
+            return new Candidate(
+                    "the jar that comes with Espalier", files.getLast(), files.subList(0, files.size() - 1));
         } catch (IOException e) {
             throw new UncheckedIOException("cannot be unpacked to " + cache + ": " + e.getMessage(), e);
         }
@@ -178,7 +180,12 @@ final class OpenBlasSearch {
     private static boolean complete(String root, Path home) throws IOException {
         for (String file : FILES_IN_JAR) {
             Path path = home.resolve(file);
-            if (!Files.isRegularFile(path) || Files.size(path) != URI.create(root + IN_JAR + file).toURL().openConnection().getContentLengthLong()) {
+            if (!Files.isRegularFile(path)
+                    || Files.size(path)
+                            != URI.create(root + IN_JAR + file)
+                                    .toURL()
+                                    .openConnection()
+                                    .getContentLengthLong()) {
                 return false;
             }
         }
@@ -192,7 +199,8 @@ final class OpenBlasSearch {
     private static void delete(Path folder) throws IOException {
         if (Files.exists(folder)) {
             try (Stream<Path> files = Files.walk(folder)) {
-                for (Path path : files.sorted(java.util.Comparator.reverseOrder()).toList()) {
+                for (Path path :
+                        files.sorted(java.util.Comparator.reverseOrder()).toList()) {
                     Files.deleteIfExists(path);
                 }
             }

@@ -37,7 +37,8 @@ final class Cgroup {
             if (limit.isEmpty() || limit.getAsLong() >= Long.MAX_VALUE / 2) {
                 continue;
             }
-            long usage = number(group.resolve(unified ? "memory.current" : "memory.usage_in_bytes")).orElse(0);
+            long usage = number(group.resolve(unified ? "memory.current" : "memory.usage_in_bytes"))
+                    .orElse(0);
             // Cached file pages count as usage, and go when memory gets short.
             long cached = stat(group.resolve("memory.stat"), unified ? "inactive_file" : "total_inactive_file");
             MemoryLimit here = new MemoryLimit(limit.getAsLong(), Math.max(0, usage - cached));

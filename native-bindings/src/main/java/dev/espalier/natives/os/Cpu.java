@@ -16,7 +16,8 @@ public final class Cpu {
     }
 
     static int allowed(int processors, OptionalDouble quota) {
-        int byQuota = quota.isPresent() ? (int) Math.ceil(Math.min(quota.getAsDouble(), Integer.MAX_VALUE)) : processors;
+        int byQuota =
+                quota.isPresent() ? (int) Math.ceil(Math.min(quota.getAsDouble(), Integer.MAX_VALUE)) : processors;
         return Math.max(1, Math.min(processors, byQuota));
     }
 

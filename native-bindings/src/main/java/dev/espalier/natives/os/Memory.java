@@ -92,13 +92,11 @@ public final class Memory {
     }
 
     static OptionalLong available(Path root) {
-        return smaller(
-                meminfo(root, "MemAvailable:"), new Cgroup(root).memory().map(Cgroup.MemoryLimit::free));
+        return smaller(meminfo(root, "MemAvailable:"), new Cgroup(root).memory().map(Cgroup.MemoryLimit::free));
     }
 
     static OptionalLong limit(Path root) {
-        return smaller(
-                meminfo(root, "MemTotal:"), new Cgroup(root).memory().map(Cgroup.MemoryLimit::limit));
+        return smaller(meminfo(root, "MemTotal:"), new Cgroup(root).memory().map(Cgroup.MemoryLimit::limit));
     }
 
     private static OptionalLong smaller(OptionalLong host, Optional<Long> container) {
@@ -112,7 +110,8 @@ public final class Memory {
         try {
             for (String line : Files.readAllLines(root.resolve("proc/meminfo"))) {
                 if (line.startsWith(key)) {
-                    String kibibytes = line.substring(key.length()).replace("kB", "").strip();
+                    String kibibytes =
+                            line.substring(key.length()).replace("kB", "").strip();
                     return OptionalLong.of(Long.parseLong(kibibytes) * 1024);
                 }
             }

@@ -25,7 +25,9 @@ class LapackTest {
 
     @BeforeEach
     void open() {
-        assumeTrue(Blas.library().found(), () -> "openblas: " + Blas.library().whyNot().orElse(""));
+        assumeTrue(
+                Blas.library().found(),
+                () -> "openblas: " + Blas.library().whyNot().orElse(""));
         blas = Blas.open().orElseThrow();
         lapack = Lapack.open().orElseThrow();
     }
@@ -52,8 +54,20 @@ class LapackTest {
                 double[][] b = random(tb ? n : k, tb ? k : n);
                 double[][] c = random(m, n);
                 MemorySegment cs = single(c, n + 2);
-                blas.sgemm(ta, tb, m, n, k, 2f, single(a, a[0].length), a[0].length, single(b, b[0].length), b[0].length,
-                        0.5f, cs, n + 2);
+                blas.sgemm(
+                        ta,
+                        tb,
+                        m,
+                        n,
+                        k,
+                        2f,
+                        single(a, a[0].length),
+                        a[0].length,
+                        single(b, b[0].length),
+                        b[0].length,
+                        0.5f,
+                        cs,
+                        n + 2);
                 MemorySegment cd = twice(c);
                 blas.dgemm(ta, tb, m, n, k, 2, twice(a), a[0].length, twice(b), b[0].length, 0.5, cd, n);
                 for (int i = 0; i < m; i++) {
@@ -196,10 +210,18 @@ class LapackTest {
         LapackException indefinite = assertThrows(LapackException.class, () -> lapack.spotrf(n, single(a, n), n));
         assertEquals(4, indefinite.info());
         assertTrue(indefinite.getMessage().contains("spotrf(5 x 5)"), indefinite.getMessage());
-        assertEquals(4, assertThrows(LapackException.class, () -> lapack.dpotrf(n, twice(a), n)).info());
+        assertEquals(
+                4,
+                assertThrows(LapackException.class, () -> lapack.dpotrf(n, twice(a), n))
+                        .info());
         a[3][3] = Double.NaN;
-        assertTrue(assertThrows(LapackException.class, () -> lapack.spotrf(n, single(a, n), n)).info() < 0);
-        assertEquals(1, assertThrows(LapackException.class, () -> lapack.strtri(n, single(new double[n][n], n), n)).info());
+        assertTrue(assertThrows(LapackException.class, () -> lapack.spotrf(n, single(a, n), n))
+                        .info()
+                < 0);
+        assertEquals(
+                1,
+                assertThrows(LapackException.class, () -> lapack.strtri(n, single(new double[n][n], n), n))
+                        .info());
     }
 
     @Test
@@ -211,8 +233,7 @@ class LapackTest {
         assertThrows(
                 IllegalArgumentException.class,
                 () -> blas.sgemm(false, false, 3, 3, 4, 1, small, 4, small, 3, 0, small, 3));
-        assertThrows(
-                IllegalArgumentException.class, () -> lapack.spotrf(3, MemorySegment.ofArray(new float[9]), 3));
+        assertThrows(IllegalArgumentException.class, () -> lapack.spotrf(3, MemorySegment.ofArray(new float[9]), 3));
     }
 
     private double[][] random(int rows, int columns) {

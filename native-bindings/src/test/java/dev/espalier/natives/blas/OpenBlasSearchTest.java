@@ -37,7 +37,9 @@ class OpenBlasSearchTest {
                         "LD_LIBRARY_PATH",
                         "the jar that comes with Espalier",
                         "the system's folders"),
-                OpenBlasSearch.sources(env, properties).stream().map(Source::place).toList());
+                OpenBlasSearch.sources(env, properties).stream()
+                        .map(Source::place)
+                        .toList());
     }
 
     @Test
@@ -50,8 +52,12 @@ class OpenBlasSearchTest {
         assertTrue(library.found(), library.toString());
         assertEquals("the jar that comes with Espalier", library.origin().orElseThrow());
         assertEquals(1, library.rejected().size());
-        assertTrue(library.whyNot().orElseThrow().contains("invalid ELF header"), library.whyNot().orElseThrow());
-        assertTrue(library.whyNot().orElseThrow().contains(broken.toString()), library.whyNot().orElseThrow());
+        assertTrue(
+                library.whyNot().orElseThrow().contains("invalid ELF header"),
+                library.whyNot().orElseThrow());
+        assertTrue(
+                library.whyNot().orElseThrow().contains(broken.toString()),
+                library.whyNot().orElseThrow());
     }
 
     @Test
@@ -76,7 +82,8 @@ class OpenBlasSearchTest {
                 "openblas",
                 OpenBlasSearch.REQUIRED,
                 List.of(
-                        Source.explicit("ESPALIER_OPENBLAS_PATH", temp.resolve("x").toString(), List.of("a.so")),
+                        Source.explicit(
+                                "ESPALIER_OPENBLAS_PATH", temp.resolve("x").toString(), List.of("a.so")),
                         Source.searchPath("LD_LIBRARY_PATH", temp.toString(), List.of("a.so"))));
         assertFalse(library.found());
         assertTrue(library.where().isEmpty());
@@ -91,7 +98,9 @@ class OpenBlasSearchTest {
         properties.setProperty("os.name", "Mac OS X");
         NativeLibrary library = OpenBlasSearch.load(Map.of(), properties);
         assertFalse(library.found());
-        assertTrue(library.whyNot().orElseThrow().contains("Mac OS X"), library.whyNot().orElseThrow());
+        assertTrue(
+                library.whyNot().orElseThrow().contains("Mac OS X"),
+                library.whyNot().orElseThrow());
     }
 
     @Test
@@ -106,7 +115,9 @@ class OpenBlasSearchTest {
         NativeLibrary library = OpenBlasSearch.load(env, system());
         assertTrue(library.found(), library.toString());
         assertEquals(OpenBlasSearch.VARIABLE, library.origin().orElseThrow());
-        assertEquals(bundled.where().orElseThrow().getFileName(), library.where().orElseThrow().getFileName());
+        assertEquals(
+                bundled.where().orElseThrow().getFileName(),
+                library.where().orElseThrow().getFileName());
     }
 
     @Test

@@ -1,0 +1,78 @@
+package dev.espalier.kernels.simd;
+
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.stream.Collectors;
+import javax.management.JMException;
+import javax.management.MBeanServer;
+import javax.management.ObjectName;
+import javax.management.openmbean.CompositeData;
+
+/// What a kernel has to tell HotSpot, and ask it, so that its vector code is compiled as meant.
+///
+/// The virtual machine offers these as operations of two platform beans. On another virtual machine, or where they are
+/// switched off, nothing is said and the kernels run as they are.
+public final class CompilerHints {
+    private static final boolean FMA = !"false".equals(option("UseFMA"));
+
+    private CompilerHints() {}
+
+    /// Keeps the methods of `classes` away from the client compiler C1: it cannot compile large unrolled vector loops ("out
+    /// of virtual registers"), and a method on which it has failed may stay interpreted for good, a hundred times slower.
+    /// Interpreted code then waits for C2. To be called before the methods run, as from their class' initialiser.
+    public static void excludeFromC1(Class<?>... classes) {
+        String patterns = Arrays.stream(classes)
+                .map(c -> '"' + c.getName().replace('.', '/') + ".*\"")
+                .collect(Collectors.joining(", "));
+        Path file = null;
+        try {
+            file = Files.createTempFile("espalier-compiler", ".json");
+            Files.writeString(file, "[{ match: [" + patterns + "], c1: { Exclude: true } }]\n");
+            server().invoke(
+                            new ObjectName("com.sun.management:type=DiagnosticCommand"),
+                            "compilerDirectivesAdd",
+                            new Object[] {new String[] {file.toString()}},
+                            new String[] {String[].class.getName()});
+        } catch (JMException | IOException e) {
+            // Only the first second is slower without it.
+        } finally {
+            delete(file);
+        }
+    }
+
+    /// Whether a fused multiply-add is one instruction here. Where it is not, Java computes it exactly in software, some
+    /// thousand times slower, so kernels multiply and add instead.
+    public static boolean fma() {
+        return FMA;
+    }
+
+    private static String option(String name) {
+        try {
+            Object option = server().invoke(
+                            new ObjectName("com.sun.management:type=HotSpotDiagnostic"),
+                            "getVMOption",
+                            new Object[] {name},
+                            new String[] {String.class.getName()});
+            return (String) ((CompositeData) option).get("value");
+        } catch (JMException | RuntimeException e) {
+            return null;
+        }
+    }
+
+    private static MBeanServer server() {
+        return ManagementFactory.getPlatformMBeanServer();
+    }
+
+    private static void delete(Path file) {
+        try {
+            if (file != null) {
+                Files.deleteIfExists(file);
+            }
+        } catch (IOException e) {
+            file.toFile().deleteOnExit();
+        }
+    }
+}
