@@ -1,4 +1,5 @@
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
@@ -15,8 +16,6 @@ import org.w3c.dom.Element;
 ///
 /// `java SkippedGroups.java ROOT START`: reads Surefire's reports in the modules of ROOT that are not older than START.
 final class SkippedGroups {
-    private static final String ASSUMPTION = "Assumption failed: ";
-
     private SkippedGroups() {}
 
     public static void main(String[] args) throws Exception {
@@ -32,20 +31,27 @@ final class SkippedGroups {
             tests += document.getElementsByTagName("testcase").getLength();
             var skipped = document.getElementsByTagName("skipped");
             for (int i = 0; i < skipped.getLength(); i++) {
-                String reason = ((Element) skipped.item(i)).getAttribute("message").strip();
-                if (reason.startsWith(ASSUMPTION)) {
-                    reason = reason.substring(ASSUMPTION.length());
-                }
+                String reason = reason((Element) skipped.item(i));
                 int colon = reason.indexOf(": ");
                 boolean grouped = colon > 0 && colon <= 20;
                 String group = grouped ? reason.substring(0, colon) : "other";
                 String why = grouped ? reason.substring(colon + 2) : reason.isEmpty() ? "no reason given" : reason;
-                groups.computeIfAbsent(group, _ -> new TreeMap<>()).merge(why.lines().findFirst().orElse(""), 1, Integer::sum);
+                groups.computeIfAbsent(group, _ -> new TreeMap<>()).merge(why, 1, Integer::sum);
             }
         }
         if (tests > 0) {
             System.out.print(table(tests, groups));
         }
+    }
+
+    /// What the test says: a condition's own text, or the message of the assumption that did not hold.
+    private static String reason(Element skipped) {
+        String text = skipped.getAttribute("message");
+        text = text.isBlank() ? skipped.getTextContent() : text;
+        for (String prefix : List.of("TestAbortedException: ", "Assumption failed: ", " ==> ")) {
+            text = text.substring(text.indexOf(prefix) < 0 ? 0 : text.indexOf(prefix) + prefix.length());
+        }
+        return text.lines().findFirst().orElse("").strip();
     }
 
     private static List<Path> reports(Path root) throws IOException {
@@ -62,7 +68,7 @@ final class SkippedGroups {
         try (Stream<Path> files = Files.list(folder)) {
             return files.filter(f -> f.getFileName().toString().matches("TEST-.*\\.xml")).toList().stream();
         } catch (IOException e) {
-            throw new java.io.UncheckedIOException(folder + " cannot be listed", e);
+            throw new UncheckedIOException(folder + " cannot be listed", e);
         }
     }
 
