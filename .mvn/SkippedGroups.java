@@ -14,7 +14,8 @@ import org.w3c.dom.Element;
 /// Ends the build with a table of the tests that were skipped, by group, and why. The reason of a JUnit assumption
 /// begins with its group and a colon ("GPU: no CUDA driver"); one without a group is listed under "other".
 ///
-/// `java SkippedGroups.java ROOT START`: reads Surefire's reports in the modules of ROOT that are not older than START.
+/// `java SkippedGroups.java ROOT START`, by any Java from 17 on: reads Surefire's reports in the modules of ROOT that are
+/// not older than START.
 final class SkippedGroups {
     private SkippedGroups() {}
 
@@ -36,7 +37,7 @@ final class SkippedGroups {
                 boolean grouped = colon > 0 && colon <= 20;
                 String group = grouped ? reason.substring(0, colon) : "other";
                 String why = grouped ? reason.substring(colon + 2) : reason.isEmpty() ? "no reason given" : reason;
-                groups.computeIfAbsent(group, _ -> new TreeMap<>()).merge(why, 1, Integer::sum);
+                groups.computeIfAbsent(group, key -> new TreeMap<>()).merge(why, 1, Integer::sum);
             }
         }
         if (tests > 0) {
