@@ -1,0 +1,390 @@
+package dev.espalier.kernels.cpu;
+
+import dev.espalier.kernels.Backend;
+import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.LinearAlgebra;
+import dev.espalier.kernels.WeightFormat;
+import dev.espalier.kernels.simd.Convert;
+import dev.espalier.kernels.simd.Gemm;
+import dev.espalier.kernels.simd.Workers;
+import dev.espalier.natives.os.Memory;
+import dev.espalier.tensor.DType;
+import dev.espalier.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.IdentityHashMap;
+import java.util.Map;
+
+/// The reference backend: the host's own memory, vectors, and a fixed team of threads.
+public final class CpuBackend implements Backend {
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    /// Up to this many tokens, as many GEMVs are faster than one GEMM.
+    private static final int FEW_TOKENS = 3;
+
+    /// Rows of a loop over tokens shorter than this are not worth waking threads for.
+    private static final int SERIAL_FLOATS = 1 << 14;
+
+    private final Workers workers;
+    private final Gemm gemm;
+    private final CpuAttention attention;
+    private final LinearAlgebra algebra;
+    private final Map<MemorySegment, Arena> arenas = new IdentityHashMap<>();
+    private final GemvLoop gemvLoop = new GemvLoop();
+    private final Scratch input = new Scratch();
+    private final Scratch firstVector = new Scratch();
+    private final Scratch secondVector = new Scratch();
+
+    /// A backend that computes with `threads` threads, the caller's included.
+    public CpuBackend(int threads) {
+        this.workers = new Workers(threads);
+        this.gemm = new Gemm(workers);
+        this.attention = new CpuAttention(workers, gemm);
+        this.algebra = new CpuLinearAlgebra(workers);
+    }
+
+    /// The CPUs this process may use.
+    public static int defaultThreads() {
+        return Runtime.getRuntime().availableProcessors();
+    }
+
+    @Override
+    public String name() {
+        return "cpu";
+    }
+
+    /// The team of threads, for measurements that want to run on the same ones.
+    public Workers workers() {
+        return workers;
+    }
+
+    @Override
+    public Tensor zeros(DType dtype, int rows, int columns) {
+        Arena arena = Arena.ofShared();
+        long bytes = Math.max(64, (long) rows * columns * dtype.bytes());
+        Tensor tensor = Tensor.of(dtype, rows, columns, Memory.allocate(bytes, arena));
+        synchronized (arenas) {
+            arenas.put(tensor.handle(), arena);
+        }
+        return tensor;
+    }
+
+    @Override
+    public void free(Tensor tensor) {
+        Arena arena;
+        synchronized (arenas) {
+            arena = arenas.remove(tensor.handle());
+        }
+        if (arena != null) {
+            arena.close();
+        }
+    }
+
+    @Override
+    public Tensor upload(Tensor host) {
+        return host;
+    }
+
+    @Override
+    public void download(Tensor device, Tensor host) {
+        copy(device, host);
+    }
+
+    @Override
+    public void store(Tensor host, Tensor device) {
+        copy(host, device);
+    }
+
+    private static void copy(Tensor from, Tensor to) {
+        require(from.dtype() == to.dtype() && from.rows() == to.rows() && from.columns() == to.columns(), from, to);
+        MemorySegment.copy(from.segment(), 0, to.segment(), 0, from.bytes());
+    }
+
+    @Override
+    public Linear linear(Tensor weight, WeightFormat format) {
+        return format.pack(weight);
+    }
+
+    @Override
+    public void linear(Linear weight, Tensor bias, Tensor x, Tensor y) {
+        CpuLinear matrix = (CpuLinear) weight;
+        require(x.columns() == weight.columns(), x, y);
+        require(y.columns() == weight.rows() && y.rows() == x.rows(), x, y);
+        MemorySegment shift = bias == null ? null : floats(bias, firstVector);
+        if (x.rows() > FEW_TOKENS) {
+            gemm.linear(x.segment(), x.rows(), matrix, shift, y.segment());
+            return;
+        }
+        for (int token = 0; token < x.rows(); token++) {
+            MemorySegment result = token == 0 && y.rows() == 1
+                    ? y.segment()
+                    : y.segment().asSlice((long) token * y.columns() * 4, y.columns() * 4L);
+            prepare(matrix.input(), x.segment(), (long) token * x.columns(), x.columns());
+            gemvLoop.set(matrix, input.memory, result, shift);
+            workers.rows(weight.rows(), matrix.grain(), gemvLoop);
+        }
+    }
+
+    /// Lays one token's activations out as a kernel wants them, in `input`.
+    private void prepare(CpuLinear.Input layout, MemorySegment x, long from, int columns) {
+        int padded = Math.ceilDiv(columns, 32) * 32 + 128;
+        MemorySegment to = input.reserve(padded * 4L);
+        switch (layout) {
+            case PLAIN -> {
+                MemorySegment.copy(x, from * 4, to, 0, columns * 4L);
+                to.asSlice(columns * 4L, (padded - columns) * 4L).fill((byte) 0);
+            }
+            case EVEN_ODD -> {
+                to.asSlice(columns / 32 * 128L, padded * 4L - columns / 32 * 128L).fill((byte) 0);
+                EvenOdd.split(x, from, to, columns);
+            }
+            case BF16 -> {
+                Convert.toBf16(x, from, to, 0, columns);
+                to.asSlice(columns * 2L, 256).fill((byte) 0);
+            }
+        }
+    }
+
+    @Override
+    public void gather(Tensor table, int[] rows, float scale, Tensor y) {
+        for (int token = 0; token < y.rows(); token++) {
+            long at = (long) token * y.columns();
+            Convert.toFloat(
+                    table.dtype(), table.segment(), row(table, rows[token]), y.segment(), at, y.columns());
+            if (scale != 1f) {
+                Elementwise.scale(y.segment(), at, y.columns(), scale);
+            }
+        }
+    }
+
+    @Override
+    public void gatherAdd(Tensor table, int[] rows, Tensor y) {
+        MemorySegment row = firstVector.reserve(table.columns() * 4L);
+        for (int token = 0; token < y.rows(); token++) {
+            Convert.toFloat(table.dtype(), table.segment(), row(table, rows[token]), row, 0, y.columns());
+            Elementwise.add(row, 0, y.segment(), (long) token * y.columns(), y.columns());
+        }
+    }
+
+    private static long row(Tensor table, int row) {
+        if (row < 0 || row >= table.rows()) {
+            throw new IndexOutOfBoundsException("row " + row + " of " + table);
+        }
+        return (long) row * table.columns();
+    }
+
+    @Override
+    public void norm(Norm norm, Tensor x, Tensor weight, Tensor bias, Tensor y) {
+        MemorySegment scale = weight == null ? null : floats(weight, firstVector);
+        MemorySegment shift = bias == null ? null : floats(bias, secondVector);
+        int columns = x.columns();
+        MemorySegment from = x.segment();
+        MemorySegment to = y.segment();
+        if (x.size() < SERIAL_FLOATS) {
+            normRows(norm, from, to, scale, shift, columns, 0, x.rows());
+        } else {
+            workers.rows(
+                    x.rows(), 1, (first, last, thread) -> normRows(norm, from, to, scale, shift, columns, first, last));
+        }
+    }
+
+    private static void normRows(
+            Norm norm,
+            MemorySegment x,
+            MemorySegment y,
+            MemorySegment weight,
+            MemorySegment bias,
+            int columns,
+            int first,
+            int last) {
+        for (int row = first; row < last; row++) {
+            long at = (long) row * columns;
+            if (norm.kind() == Norm.Kind.RMS) {
+                Elementwise.rmsNorm(x, y, at, columns, norm.epsilon(), weight, norm.weightOffset());
+            } else {
+                Elementwise.layerNorm(x, y, at, columns, norm.epsilon(), weight, bias);
+            }
+        }
+    }
+
+    @Override
+    public void angles(float[] inverseFrequencies, int[] positions, Tensor cosSin) {
+        int half = inverseFrequencies.length;
+        for (int token = 0; token < cosSin.rows(); token++) {
+            long at = (long) token * cosSin.columns();
+            for (int i = 0; i < half; i++) {
+                float angle = positions[token] * inverseFrequencies[i];
+                cosSin.segment().set(FLOAT, (at + i) * 4, (float) Math.cos(angle));
+                cosSin.segment().set(FLOAT, (at + half + i) * 4, (float) Math.sin(angle));
+            }
+        }
+    }
+
+    @Override
+    public void rotate(Tensor x, Tensor cosSin) {
+        int dim = cosSin.columns();
+        int heads = x.columns() / dim;
+        MemorySegment memory = x.segment();
+        MemorySegment angles = cosSin.segment();
+        if (x.size() < SERIAL_FLOATS) {
+            rotateRows(memory, angles, heads, dim, 0, x.rows());
+        } else {
+            workers.rows(x.rows(), 1, (from, to, thread) -> rotateRows(memory, angles, heads, dim, from, to));
+        }
+    }
+
+    private static void rotateRows(MemorySegment x, MemorySegment angles, int heads, int dim, int from, int to) {
+        for (int token = from; token < to; token++) {
+            for (int head = 0; head < heads; head++) {
+                Elementwise.rotate(x, ((long) token * heads + head) * dim, angles, (long) token * dim, dim / 2);
+            }
+        }
+    }
+
+    @Override
+    public void copyRows(Tensor source, Tensor target, int at) {
+        require(source.columns() == target.columns() && source.dtype() == target.dtype(), source, target);
+        long rowBytes = (long) target.columns() * target.dtype().bytes();
+        MemorySegment.copy(source.segment(), 0, target.segment(), at * rowBytes, source.bytes());
+    }
+
+    @Override
+    public void attention(Attention shape, Tensor q, Tensor keys, Tensor values, int past, Tensor out) {
+        require(keys.rows() >= past + q.rows() && values.rows() >= past + q.rows(), q, keys);
+        attention.run(shape, q, keys, values, past, out);
+    }
+
+    @Override
+    public void activate(Activation f, Tensor x) {
+        MemorySegment memory = x.segment();
+        int columns = x.columns();
+        if (x.size() < SERIAL_FLOATS) {
+            Elementwise.activate(f, memory, 0, Math.toIntExact(x.size()));
+        } else {
+            workers.rows(x.rows(), 1, (from, to, thread) -> {
+                for (int row = from; row < to; row++) {
+                    Elementwise.activate(f, memory, (long) row * columns, columns);
+                }
+            });
+        }
+    }
+
+    @Override
+    public void gate(Activation f, Tensor gate, Tensor up) {
+        MemorySegment memory = gate.segment();
+        MemorySegment other = up.segment();
+        int columns = gate.columns();
+        if (gate.size() < SERIAL_FLOATS) {
+            Elementwise.gate(f, memory, other, 0, Math.toIntExact(gate.size()));
+        } else {
+            workers.rows(gate.rows(), 1, (from, to, thread) -> {
+                for (int row = from; row < to; row++) {
+                    Elementwise.gate(f, memory, other, (long) row * columns, columns);
+                }
+            });
+        }
+    }
+
+    @Override
+    public void add(Tensor x, Tensor y) {
+        MemorySegment from = x.segment();
+        MemorySegment to = y.segment();
+        int columns = x.columns();
+        if (x.size() < SERIAL_FLOATS) {
+            Elementwise.add(from, 0, to, 0, Math.toIntExact(x.size()));
+        } else {
+            workers.rows(
+                    x.rows(),
+                    1,
+                    (first, last, thread) -> Elementwise.add(
+                            from, (long) first * columns, to, (long) first * columns, (last - first) * columns));
+        }
+    }
+
+    @Override
+    public void softcap(float cap, Tensor x) {
+        for (int row = 0; row < x.rows(); row++) {
+            Elementwise.softcap(cap, x.segment(), (long) row * x.columns(), x.columns());
+        }
+    }
+
+    @Override
+    public LinearAlgebra algebra() {
+        return algebra;
+    }
+
+    @Override
+    public void close() {
+        workers.close();
+        attention.close();
+        input.close();
+        firstVector.close();
+        secondVector.close();
+        synchronized (arenas) {
+            arenas.values().forEach(Arena::close);
+            arenas.clear();
+        }
+    }
+
+    /// A `[1, features]` tensor as float32: its own memory, or a widened copy in `scratch`.
+    private static MemorySegment floats(Tensor vector, Scratch scratch) {
+        if (vector.dtype() == DType.F32) {
+            return vector.segment();
+        }
+        MemorySegment copy = scratch.reserve(vector.columns() * 4L);
+        Convert.toFloat(vector.dtype(), vector.segment(), 0, copy, 0, vector.columns());
+        return copy;
+    }
+
+    private static void require(boolean fits, Tensor a, Tensor b) {
+        if (!fits) {
+            throw new IllegalArgumentException(a + " does not fit " + b);
+        }
+    }
+
+    /// Memory that grows to what was ever asked of it.
+    private static final class Scratch {
+        private Arena arena;
+        private MemorySegment memory = MemorySegment.NULL;
+
+        MemorySegment reserve(long bytes) {
+            if (memory.byteSize() < bytes) {
+                close();
+                arena = Arena.ofShared();
+                memory = arena.allocate(bytes, 64);
+            }
+            return memory;
+        }
+
+        void close() {
+            if (arena != null) {
+                arena.close();
+                arena = null;
+                memory = MemorySegment.NULL;
+            }
+        }
+    }
+
+    /// The rows of one GEMV; one object for all, so that a step allocates nothing.
+    private static final class GemvLoop implements Workers.Range {
+        private CpuLinear matrix;
+        private MemorySegment x;
+        private MemorySegment y;
+        private MemorySegment bias;
+
+        void set(CpuLinear matrix, MemorySegment x, MemorySegment y, MemorySegment bias) {
+            this.matrix = matrix;
+            this.x = x;
+            this.y = y;
+            this.bias = bias;
+        }
+
+        @Override
+        public void run(int from, int to, int thread) {
+            matrix.multiply(x, y, from, to);
+            if (bias != null) {
+                Elementwise.add(bias, from, y, from, to - from);
+            }
+        }
+    }
+}

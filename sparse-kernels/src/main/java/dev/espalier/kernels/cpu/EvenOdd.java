@@ -1,0 +1,38 @@
+package dev.espalier.kernels.cpu;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorShuffle;
+import jdk.incubator.vector.VectorSpecies;
+
+/// Lays activations out for kernels whose 32-bit lanes hold two 16-bit weights: see [CpuLinear.Input#EVEN_ODD].
+final class EvenOdd {
+    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final int LANES = F.length();
+    private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    private static final VectorShuffle<Float> EVENS = VectorShuffle.makeUnzip(F, 0);
+    private static final VectorShuffle<Float> ODDS = VectorShuffle.makeUnzip(F, 1);
+
+    private EvenOdd() {}
+
+    /// Writes `columns` floats from float `from` of `x` on into `to`; what lies past the last column in its group of 32
+    /// is left as it is.
+    static void split(MemorySegment x, long from, MemorySegment to, int columns) {
+        int whole = columns / 32 * 32;
+        for (int group = 0; group < whole; group += 32) {
+            for (int i = 0; i < 16; i += LANES) {
+                FloatVector a = FloatVector.fromMemorySegment(F, x, (from + group + 2L * i) * 4, ORDER);
+                FloatVector b = FloatVector.fromMemorySegment(F, x, (from + group + 2L * i + LANES) * 4, ORDER);
+                a.rearrange(EVENS, b).intoMemorySegment(to, (group + i) * 4L, ORDER);
+                a.rearrange(ODDS, b).intoMemorySegment(to, (group + 16 + i) * 4L, ORDER);
+            }
+        }
+        for (int c = whole; c < columns; c++) {
+            int at = whole + (c & 1) * 16 + (c - whole) / 2;
+            to.set(FLOAT, at * 4L, x.get(FLOAT, (from + c) * 4));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+package dev.espalier.kernels.simd;
+
+import dev.espalier.tensor.DType;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorSpecies;
+
+/// Moves stored elements to and from float32, a vector at a time.
+public final class Convert {
+    private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+    private static final VectorSpecies<Short> HALF = VectorSpecies.of(
+            short.class, VectorShape.forBitSize(Math.max(64, F.vectorBitSize() / 2)));
+    private static final int LANES = F.length();
+    private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    /// 2^112: what a binary16 lacks when its bits are read as those of a binary32 with a shifted exponent.
+    private static final float F16_SCALE = 0x1p112f;
+
+    private Convert() {}
+
+    /// Widens `count` elements of `type`, from element `from` of `source` on, into float32 from float `at` of `target`
+    /// on. Exact; nothing outside either range is touched.
+    public static void toFloat(
+            DType type, MemorySegment source, long from, MemorySegment target, long at, int count) {
+        int i = 0;
+        switch (type) {
+            case F32 -> {
+                MemorySegment.copy(source, from * 4, target, at * 4, count * 4L);
+                return;
+            }
+            case BF16 -> {
+                for (; i <= count - LANES; i += LANES) {
+                    IntVector bits = (IntVector) ShortVector.fromMemorySegment(HALF, source, (from + i) * 2, ORDER)
+                            .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0);
+                    bits.lanewise(VectorOperators.LSHL, 16).intoMemorySegment(target, (at + i) * 4, ORDER);
+                }
+            }
+            case F16 -> {
+                for (; i <= count - LANES; i += LANES) {
+                    IntVector bits = (IntVector) ShortVector.fromMemorySegment(HALF, source, (from + i) * 2, ORDER)
+                            .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0);
+                    bits.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, 3)
+                            .and(0x8fffffff)
+                            .reinterpretAsFloats()
+                            .mul(F16_SCALE)
+                            .intoMemorySegment(target, (at + i) * 4, ORDER);
+                }
+            }
+            case I8 -> {
+                // No kernel reads plain bytes in bulk.
+            }
+        }
+        for (; i < count; i++) {
+            target.set(FLOAT, (at + i) * 4, type.get(source, from + i));
+        }
+    }
+
+    /// Rounds `count` float32 values, from float `from` of `source` on, to bfloat16 (nearest, ties to even) from element
+    /// `at` of `target` on. A NaN becomes some NaN or an infinity.
+    public static void toBf16(MemorySegment source, long from, MemorySegment target, long at, int count) {
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            IntVector bits = FloatVector.fromMemorySegment(F, source, (from + i) * 4, ORDER).reinterpretAsInts();
+            IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
+            ShortVector half = (ShortVector) bits.add(odd)
+                    .add(0x7fff)
+                    .lanewise(VectorOperators.LSHR, 16)
+                    .convertShape(VectorOperators.I2S, HALF, 0);
+            half.intoMemorySegment(target, (at + i) * 2, ORDER);
+        }
+        for (; i < count; i++) {
+            DType.BF16.set(target, at + i, source.get(FLOAT, (from + i) * 4));
+        }
+    }
+}
