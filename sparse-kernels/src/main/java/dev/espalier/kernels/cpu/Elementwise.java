@@ -18,7 +18,7 @@ final class Elementwise {
     private static final int LANES = F.length();
     private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
-    private static final float SQRT_2_OVER_PI = 0.7978845608f;
+    private static final float SQRT_2_OVER_PI = 0.7978846f;
 
     private Elementwise() {}
 

@@ -112,7 +112,7 @@ final class DenseRows implements CpuLinear {
         FloatVector b = FloatVector.zero(F);
         FloatVector c = FloatVector.zero(F);
         FloatVector d = FloatVector.zero(F);
-        long end = columns / LANES * LANES * 4L;
+        long end = columns / LANES * (LANES * 4L);
         for (long q = 0; q != end; q += LANES * 4L) {
             FloatVector v = FloatVector.fromMemorySegment(F, x, q, ORDER);
             a = FloatVector.fromMemorySegment(F, memory, p + q, ORDER).fma(v, a);

@@ -69,7 +69,7 @@ final class DenseTiles implements CpuLinear {
         tileColumns = 64 / dtype.bytes();
         rowBytes = Math.ceilDiv(columns, tileColumns) * 64L;
         nonZeros = NonZeros.count(dense);
-        memory = Memory.allocate(Math.max(64, Math.ceilDiv(rows, tileRows) * tileRows * rowBytes), arena);
+        memory = Memory.allocate(Math.max(64, Math.ceilDiv(rows, tileRows) * (tileRows * rowBytes)), arena);
         for (int row = 0; row < rows; row++) {
             for (int column = 0; column < columns; column += tileColumns) {
                 long bytes = (long) Math.min(tileColumns, columns - column) * dtype.bytes();
