@@ -8,7 +8,7 @@ import java.util.Objects;
 /// The dense algebra that solvers ask of a device, on row-major float32 matrices.
 ///
 /// Results are the same, bit for bit, for any number of threads. Every operation may use all of them; one operation runs
-/// at a time. Symmetric inputs are read from their lower triangle and diagonal.
+/// at a time. A symmetric input holds both triangles; which one is read is left open.
 public interface LinearAlgebra {
     /// C ← `alpha` op(A) op(B) + `beta` C, where op transposes if its flag says so; op(A) is `[m, k]`, op(B) `[k, n]`,
     /// C `[m, n]`. With `beta` 0, what C held does not matter, NaN included. C shares no memory with A or B.
