@@ -7,6 +7,8 @@ import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.simd.Convert;
 import dev.espalier.kernels.simd.Gemm;
 import dev.espalier.kernels.simd.Workers;
+import dev.espalier.natives.blas.Lapack;
+import dev.espalier.natives.os.Cpu;
 import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
@@ -28,6 +30,7 @@ public final class CpuBackend implements Backend {
     private final Workers workers;
     private final Gemm gemm;
     private final CpuAttention attention;
+    private LinearAlgebra algebra;
     private final Map<MemorySegment, Arena> arenas = new IdentityHashMap<>();
     private final GemvLoop gemvLoop = new GemvLoop();
     private final Scratch input = new Scratch();
@@ -43,7 +46,7 @@ public final class CpuBackend implements Backend {
 
     /// The CPUs this process may use.
     public static int defaultThreads() {
-        return Runtime.getRuntime().availableProcessors();
+        return Cpu.allowed();
     }
 
     @Override
@@ -308,7 +311,10 @@ public final class CpuBackend implements Backend {
 
     @Override
     public LinearAlgebra algebra() {
-        throw new UnsupportedOperationException("the linear algebra of the CPU is not here yet");
+        if (algebra == null) {
+            algebra = new CpuLinearAlgebra(workers, gemm, Lapack.open());
+        }
+        return algebra;
     }
 
     @Override

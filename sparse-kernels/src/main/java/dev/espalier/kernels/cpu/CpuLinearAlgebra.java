@@ -28,19 +28,20 @@ public final class CpuLinearAlgebra implements LinearAlgebra {
 
     /// With LAPACK where it is found.
     public CpuLinearAlgebra(Workers workers) {
-        this(workers, Lapack.open());
+        this(workers, new Gemm(workers), Lapack.open());
     }
 
-    private CpuLinearAlgebra(Workers workers, Optional<Lapack> lapack) {
+    /// With products and scratch memory that others use too.
+    CpuLinearAlgebra(Workers workers, Gemm gemm, Optional<Lapack> lapack) {
         this.workers = workers;
-        this.gemm = new Gemm(workers);
+        this.gemm = gemm;
         this.blocked = new BlockedFactorization(gemm, workers);
         this.lapack = lapack;
     }
 
     /// Without LAPACK, even if it is there.
     public static CpuLinearAlgebra pureJava(Workers workers) {
-        return new CpuLinearAlgebra(workers, Optional.empty());
+        return new CpuLinearAlgebra(workers, new Gemm(workers), Optional.empty());
     }
 
     /// Whether factorisations are LAPACK's.
