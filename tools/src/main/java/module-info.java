@@ -4,5 +4,5 @@ module dev.espalier.tools {
     requires info.picocli;
     requires jdk.httpserver;
 
-
+    exports dev.espalier.tools.demo;
 }
