@@ -1,0 +1,159 @@
+package dev.espalier.model;
+
+import dev.espalier.kernels.Backend;
+import dev.espalier.kernels.Linear;
+import dev.espalier.model.ModelSpec.Norms.Placement;
+import dev.espalier.model.ModelSpec.Positions;
+import dev.espalier.tensor.Tensor;
+import java.util.Collections;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+
+/// One decoder layer: attention, then an MLP, each added to the residual stream. One block runs every family.
+///
+/// Immutable while it serves, but for [#swap], which a pruner calls between passes.
+public final class Block {
+    /// A linear layer, its bias `[1, out]` or null, and the checkpoint's name of its weight.
+    record Layer(String weightName, Linear linear, Tensor bias) {}
+
+    /// A norm's weight and bias, `[1, hidden]`, each null where the family has none.
+    record NormWeights(Tensor weight, Tensor bias) {}
+
+    private final Backend backend;
+    private final ModelSpec spec;
+    private final int index;
+    private final NormWeights attentionNorm;
+    private final NormWeights mlpNorm;
+    private final Map<Projection, Layer> layers;
+
+    Block(
+            Backend backend,
+            ModelSpec spec,
+            int index,
+            NormWeights attentionNorm,
+            NormWeights mlpNorm,
+            Map<Projection, Layer> layers) {
+        this.backend = backend;
+        this.spec = spec;
+        this.index = index;
+        this.attentionNorm = attentionNorm;
+        this.mlpNorm = mlpNorm;
+        this.layers = new EnumMap<>(layers);
+    }
+
+    /// Runs the block over `hidden` `[tokens, hidden]`, which it changes in place; the tokens stand at positions `past`
+    /// and after.
+    ///
+    /// @param past tokens before these
+    /// @param cache holds the tokens before these and takes these; null: there are none before, and nothing is kept
+    /// @param workspace of this model, for at least as many tokens
+    /// @param tap sees what the linear layers read; null: nobody looks
+    public void forward(Tensor hidden, int past, KvCache cache, Workspace workspace, ActivationTap tap) {
+        int tokens = hidden.rows();
+        boolean normBefore = spec.norms().placement() == Placement.BEFORE;
+
+        Tensor x = normBefore ? norm(attentionNorm, hidden, workspace.normed(tokens)) : hidden;
+        Tensor q = apply(Projection.Q, x, workspace.q(tokens), tap);
+        Tensor k = apply(Projection.K, x, workspace.k(tokens), null);
+        Tensor v = apply(Projection.V, x, workspace.v(tokens), null);
+        if (spec.positions() instanceof Positions.Rotary rotary) {
+            Tensor angles = workspace.angles(rotary, past, tokens);
+            backend.rotate(q, angles);
+            backend.rotate(k, angles);
+        }
+        if (cache != null) {
+            cache.put(index, past, k, v);
+            k = cache.keys(index);
+            v = cache.values(index);
+        }
+        Tensor attended = workspace.attended(tokens);
+        backend.attention(spec.attention().shape(), q, k, v, past, attended);
+        backend.add(apply(Projection.O, attended, workspace.branch(tokens), tap), hidden);
+        if (!normBefore) {
+            norm(attentionNorm, hidden, hidden);
+        }
+
+        x = normBefore ? norm(mlpNorm, hidden, workspace.normed(tokens)) : hidden;
+        Tensor inner = apply(Projection.UP, x, workspace.up(tokens), tap);
+        if (spec.mlp().gated()) {
+            Tensor gate = apply(Projection.GATE, x, workspace.gate(tokens), null);
+            backend.gate(spec.mlp().activation(), gate, inner);
+            inner = gate;
+        } else {
+            backend.activate(spec.mlp().activation(), inner);
+        }
+        backend.add(apply(Projection.DOWN, inner, workspace.branch(tokens), tap), hidden);
+        if (!normBefore) {
+            norm(mlpNorm, hidden, hidden);
+        }
+    }
+
+    /// The number of this block, from 0.
+    public int index() {
+        return index;
+    }
+
+    /// The linear layers that this family has, in the order of the enum.
+    public List<Projection> projections() {
+        return List.copyOf(layers.keySet());
+    }
+
+    /// The weight of one linear layer as it is applied now.
+    public Linear linear(Projection projection) {
+        return layer(projection).linear;
+    }
+
+    /// The checkpoint's own name of a linear layer's weight.
+    public String weightName(Projection projection) {
+        return layer(projection).weightName;
+    }
+
+    /// Puts `replacement` in the place of a linear layer's weight and closes the old one; the block owns the new one.
+    ///
+    /// @throws IllegalArgumentException if its shape differs
+    public void swap(Projection projection, Linear replacement) {
+        Layer old = layer(projection);
+        if (replacement.rows() != old.linear.rows() || replacement.columns() != old.linear.columns()) {
+            throw new IllegalArgumentException("%s is [%d, %d], its replacement [%d, %d]"
+                    .formatted(
+                            old.weightName,
+                            old.linear.rows(),
+                            old.linear.columns(),
+                            replacement.rows(),
+                            replacement.columns()));
+        }
+        layers.put(projection, new Layer(old.weightName, replacement, old.bias));
+        if (replacement != old.linear) {
+            old.linear.close();
+        }
+    }
+
+    /// The layers, for the model that adds up and closes them.
+    Map<Projection, Layer> layers() {
+        return Collections.unmodifiableMap(layers);
+    }
+
+    private Layer layer(Projection projection) {
+        Layer layer = layers.get(projection);
+        if (layer == null) {
+            throw new IllegalArgumentException(
+                    "a block of " + spec.family() + " has no projection " + projection);
+        }
+        return layer;
+    }
+
+    private Tensor norm(NormWeights weights, Tensor x, Tensor y) {
+        backend.norm(spec.norms().norm(), x, weights.weight, weights.bias, y);
+        return y;
+    }
+
+    private Tensor apply(Projection projection, Tensor x, Tensor y, ActivationTap tap) {
+        if (tap != null) {
+            tap.see(projection.site(), x);
+        }
+        Layer layer = layers.get(projection);
+        backend.linear(layer.linear, layer.bias, x, y);
+        return y;
+    }
+}
