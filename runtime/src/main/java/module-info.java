@@ -5,5 +5,7 @@ module dev.espalier.runtime {
     requires jinjava;
 
     exports dev.espalier.checkpoint;
+    exports dev.espalier.generate;
+    exports dev.espalier.model;
     exports dev.espalier.tokenizer;
 }

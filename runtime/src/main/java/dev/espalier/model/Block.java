@@ -110,6 +110,7 @@ public final class Block {
     }
 
     /// Puts `replacement` in the place of a linear layer's weight and closes the old one; the block owns the new one.
+    /// The two must not be the same.
     ///
     /// @throws IllegalArgumentException if its shape differs
     public void swap(Projection projection, Linear replacement) {
@@ -124,9 +125,7 @@ public final class Block {
                             replacement.columns()));
         }
         layers.put(projection, new Layer(old.weightName, replacement, old.bias));
-        if (replacement != old.linear) {
-            old.linear.close();
-        }
+        old.linear.close();
     }
 
     /// The layers, for the model that adds up and closes them.

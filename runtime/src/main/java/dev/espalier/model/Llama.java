@@ -15,6 +15,9 @@ import java.util.Map;
 /// over heads), `hidden_act` (silu), `attention_bias`, `mlp_bias`, `tie_word_embeddings` (false), and everything about
 /// positions ([RotaryConfig]).
 public final class Llama implements ModelFamily {
+    /// Stateless; [ModelFamilies] has the one that is used.
+    Llama() {}
+
     @Override
     public String modelType() {
         return "llama";

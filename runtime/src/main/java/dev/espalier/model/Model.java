@@ -282,7 +282,7 @@ public final class Model implements AutoCloseable {
             Tensor dense = checkpoint.read(name, arena);
             WeightFormat format = formats.choose(dense);
             Linear linear = backend.linear(dense, format);
-            borrowed = format == Dense.mapped();
+            borrowed = format.equals(Dense.mapped());
             return linear;
         } finally {
             if (borrowed) {

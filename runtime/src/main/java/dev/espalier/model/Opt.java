@@ -18,6 +18,9 @@ public final class Opt implements ModelFamily {
     private static final float EPSILON = 1e-5f;
     private static final int POSITION_OFFSET = 2;
 
+    /// Stateless; [ModelFamilies] has the one that is used.
+    Opt() {}
+
     @Override
     public String modelType() {
         return "opt";
