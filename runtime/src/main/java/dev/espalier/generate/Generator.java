@@ -85,8 +85,8 @@ public final class Generator implements AutoCloseable {
         int vocabulary = model.spec().vocabulary();
         for (int id : prompt) {
             if (id < 0 || id >= vocabulary) {
-                throw new InputException("token id %d of the prompt is not in the model's vocabulary of %d"
-                        .formatted(id, vocabulary));
+                throw new InputException(
+                        "token id %d of the prompt is not in the model's vocabulary of %d".formatted(id, vocabulary));
             }
         }
     }
@@ -178,7 +178,7 @@ public final class Generator implements AutoCloseable {
                     reason = FinishReason.LENGTH;
                 } else {
                     if (count > 0) {
-                        step(tokens, count - 1, 1);
+                        decode();
                     }
                     reason = add(sampler.next(logits));
                     first = count == 1 ? System.nanoTime() : first;
@@ -203,31 +203,42 @@ public final class Generator implements AutoCloseable {
 
         /// Reads the prompt; false if cancelled on the way.
         private boolean prefill() {
-            for (int from = 0; from < prompt.length; from += workspace.tokens()) {
+            int chunk = workspace.tokens();
+            for (int from = 0; from < prompt.length; from += chunk) {
                 if (options.cancelled().getAsBoolean()) {
                     return false;
                 }
-                step(prompt, from, Math.min(workspace.tokens(), prompt.length - from));
+                int many = Math.min(chunk, prompt.length - from);
+                turn.lock();
+                try {
+                    if (options.promptLogprobs()) {
+                        score(model.run(prompt, from, many, cache, workspace), from);
+                    } else if (from + many < prompt.length) {
+                        model.run(prompt, from, many, cache, workspace);
+                    } else {
+                        predict(prompt, from, many);
+                    }
+                } finally {
+                    turn.unlock();
+                }
             }
             return true;
         }
 
-        private void step(int[] ids, int from, int many) {
+        /// Reads the newest token.
+        private void decode() {
             turn.lock();
             try {
-                boolean last = ids == tokens || from + many == prompt.length;
-                if (ids == prompt && options.promptLogprobs()) {
-                    score(model.run(ids, from, many, cache, workspace), from);
-                } else if (last) {
-                    model.forward(ids, from, many, cache, workspace);
-                    model.backend().download(workspace.logits(), hostLogits);
-                    LogitReader.copy(hostLogits, 0, logits);
-                } else {
-                    model.run(ids, from, many, cache, workspace);
-                }
+                predict(tokens, count - 1, 1);
             } finally {
                 turn.unlock();
             }
+        }
+
+        private void predict(int[] ids, int from, int many) {
+            model.forward(ids, from, many, cache, workspace);
+            model.backend().download(workspace.logits(), hostLogits);
+            LogitReader.copy(hostLogits, 0, logits);
         }
 
         private void score(Tensor hidden, int from) {
@@ -246,8 +257,7 @@ public final class Generator implements AutoCloseable {
         private FinishReason add(int token) {
             tokens[count++] = token;
             sampler.accept(token);
-            TokenLogprobs entry =
-                    options.logprobs() < 0 ? null : TokenLogprobs.of(logits, token, options.logprobs());
+            TokenLogprobs entry = options.logprobs() < 0 ? null : TokenLogprobs.of(logits, token, options.logprobs());
             if (entry != null) {
                 logprobs.add(entry);
             }

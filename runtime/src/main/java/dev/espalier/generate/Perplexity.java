@@ -21,8 +21,7 @@ import java.util.function.IntConsumer;
 /// @param windowNll the mean negative log-likelihood of each window, in nats per predicted token
 /// @param seconds the time it took
 @SuppressWarnings("ArrayRecordComponent")
-public record Perplexity(
-        double perplexity, long tokens, int windows, int seqLen, double[] windowNll, double seconds) {
+public record Perplexity(double perplexity, long tokens, int windows, int seqLen, double[] windowNll, double seconds) {
     private static final int CHUNK = 512;
 
     /// Which kernels compute it.
@@ -51,13 +50,15 @@ public record Perplexity(
         }
         int windows = tokens.length / seqLen;
         if (windows == 0) {
-            throw new InputException("the text has %d tokens, fewer than one window of %d; give a longer text or a smaller seq-len"
-                    .formatted(tokens.length, seqLen));
+            throw new InputException(
+                    "the text has %d tokens, fewer than one window of %d; give a longer text or a smaller seq-len"
+                            .formatted(tokens.length, seqLen));
         }
         for (int id : tokens) {
             if (id < 0 || id >= model.spec().vocabulary()) {
-                throw new InputException("token id %d of the text is not in the model's vocabulary of %d; is the tokenizer another model's?"
-                        .formatted(id, model.spec().vocabulary()));
+                throw new InputException(
+                        "token id %d of the text is not in the model's vocabulary of %d; is the tokenizer another model's?"
+                                .formatted(id, model.spec().vocabulary()));
             }
         }
         windows = maxWindows == 0 ? windows : Math.min(windows, maxWindows);
@@ -74,8 +75,7 @@ public record Perplexity(
             }
         }
         double mean = Arrays.stream(nll).sum() / windows;
-        return new Perplexity(
-                Math.exp(mean), tokens.length, windows, seqLen, nll, (System.nanoTime() - start) / 1e9);
+        return new Perplexity(Math.exp(mean), tokens.length, windows, seqLen, nll, (System.nanoTime() - start) / 1e9);
     }
 
     private static double window(
@@ -96,8 +96,9 @@ public record Perplexity(
             reader.read(hidden, 0, count, workspace, (row, logits) -> {
                 double loss = TokenLogprobs.logSumExp(logits, 0, logits.length) - logits[tokens[from + row + 1]];
                 if (!Double.isFinite(loss)) {
-                    throw new ArithmeticException("the loss of token %d of the text is %s; the model's weights are broken"
-                            .formatted(from + row + 1, loss));
+                    throw new ArithmeticException(
+                            "the loss of token %d of the text is %s; the model's weights are broken"
+                                    .formatted(from + row + 1, loss));
                 }
                 sum[0] += loss;
             });

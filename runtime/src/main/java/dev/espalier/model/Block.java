@@ -136,8 +136,7 @@ public final class Block {
     private Layer layer(Projection projection) {
         Layer layer = layers.get(projection);
         if (layer == null) {
-            throw new IllegalArgumentException(
-                    "a block of " + spec.family() + " has no projection " + projection);
+            throw new IllegalArgumentException("a block of " + spec.family() + " has no projection " + projection);
         }
         return layer;
     }

@@ -52,8 +52,7 @@ public final class KvCache implements AutoCloseable {
     /// Forgets all but the first `length` tokens.
     public void truncate(int length) {
         if (length < 0 || length > this.length) {
-            throw new IllegalArgumentException(
-                    "a cache of " + this.length + " tokens cannot be cut to " + length);
+            throw new IllegalArgumentException("a cache of " + this.length + " tokens cannot be cut to " + length);
         }
         this.length = length;
     }

@@ -46,9 +46,9 @@ public final class Model implements AutoCloseable {
         this.checkpoint = checkpoint;
         this.backend = backend;
         this.endOfSequence = new TreeSet<>(config.ids("eos_token_id"));
-        endOfSequence.addAll(ModelConfig.of(
-                        checkpoint.generationConfig(), ModelConfig.fileOf(checkpoint, "generation_config.json"))
-                .ids("eos_token_id"));
+        endOfSequence.addAll(
+                ModelConfig.of(checkpoint.generationConfig(), ModelConfig.fileOf(checkpoint, "generation_config.json"))
+                        .ids("eos_token_id"));
         Weights weights = new Weights(checkpoint, spec, family.names());
         this.notices = List.copyOf(weights.notices());
         Arena small = Arena.ofShared();
@@ -245,13 +245,13 @@ public final class Model implements AutoCloseable {
                     "a workspace for " + workspace.tokens() + " tokens cannot take " + count);
         }
         if (past + count > spec.context()) {
-            throw new InputException("%d tokens are more than the model's context of %d"
-                    .formatted(past + count, spec.context()));
+            throw new InputException(
+                    "%d tokens are more than the model's context of %d".formatted(past + count, spec.context()));
         }
         for (int t = from; t < from + count; t++) {
             if (tokens[t] < 0 || tokens[t] >= spec.vocabulary()) {
-                throw new InputException("token id %d is not in the model's vocabulary of %d"
-                        .formatted(tokens[t], spec.vocabulary()));
+                throw new InputException(
+                        "token id %d is not in the model's vocabulary of %d".formatted(tokens[t], spec.vocabulary()));
             }
         }
     }
@@ -260,8 +260,7 @@ public final class Model implements AutoCloseable {
         Map<Projection, Block.Layer> layers = new EnumMap<>(Projection.class);
         names.projections().forEach((projection, leaf) -> {
             String name = weights.name(index, leaf);
-            Tensor bias =
-                    weights.hasBias(projection) ? upload(weights.vector(name + ".bias", small)) : null;
+            Tensor bias = weights.hasBias(projection) ? upload(weights.vector(name + ".bias", small)) : null;
             layers.put(projection, new Block.Layer(name + ".weight", linear(name + ".weight", formats), bias));
         });
         return new Block(

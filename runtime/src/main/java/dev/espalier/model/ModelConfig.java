@@ -89,7 +89,10 @@ public final class ModelConfig {
     /// The whole number under `key`, from 1 to `largest`.
     public int count(String key, int largest) {
         JsonNode value = required(key);
-        if (!value.isIntegralNumber() || !value.canConvertToInt() || value.intValue() < 1 || value.intValue() > largest) {
+        if (!value.isIntegralNumber()
+                || !value.canConvertToInt()
+                || value.intValue() < 1
+                || value.intValue() > largest) {
             throw bad(key, "it must be a whole number from 1 to " + largest);
         }
         return value.intValue();
@@ -173,8 +176,8 @@ public final class ModelConfig {
 
     private JsonNode required(String key) {
         if (!has(key)) {
-            throw new InputException("%s: %s%s is missing; a model cannot be built without it"
-                    .formatted(file, path, key));
+            throw new InputException(
+                    "%s: %s%s is missing; a model cannot be built without it".formatted(file, path, key));
         }
         return json.get(key);
     }

@@ -101,8 +101,7 @@ final class Weights {
             expected.put(TensorNames.HEAD, new int[] {spec.vocabulary(), width});
         }
         if (spec.positions() instanceof Positions.Learned learned) {
-            expected.put(
-                    prefix + names.positions() + ".weight", new int[] {spec.context() + learned.offset(), hidden});
+            expected.put(prefix + names.positions() + ".weight", new int[] {spec.context() + learned.offset(), hidden});
         }
         if (spec.projectsEmbedding()) {
             expected.put(prefix + names.projectIn() + ".weight", new int[] {hidden, width});
@@ -165,8 +164,7 @@ final class Weights {
                 missing.add(name + " " + Arrays.toString(tensor.getValue()));
             } else if (!Arrays.equals(checkpoint.shape(name), tensor.getValue())) {
                 wrong.add("%s is %s, the config says %s"
-                        .formatted(
-                                name, Arrays.toString(checkpoint.shape(name)), Arrays.toString(tensor.getValue())));
+                        .formatted(name, Arrays.toString(checkpoint.shape(name)), Arrays.toString(tensor.getValue())));
             }
         }
         List<String> unknown = checkpoint.names().stream()
@@ -198,7 +196,9 @@ final class Weights {
     }
 
     private void compareTied() {
-        if (!spec.head().tied() || !checkpoint.has(TensorNames.HEAD) || embeddingName().equals(TensorNames.HEAD)) {
+        if (!spec.head().tied()
+                || !checkpoint.has(TensorNames.HEAD)
+                || embeddingName().equals(TensorNames.HEAD)) {
             return;
         }
         boolean same = Arrays.equals(checkpoint.shape(TensorNames.HEAD), checkpoint.shape(embeddingName()))
@@ -210,8 +210,9 @@ final class Weights {
             }
         }
         if (!same) {
-            notices.add("%s holds a %s of its own beside %s, but tie_word_embeddings is true: the embedding is used for both"
-                    .formatted(ModelConfig.place(checkpoint), TensorNames.HEAD, embeddingName()));
+            notices.add(
+                    "%s holds a %s of its own beside %s, but tie_word_embeddings is true: the embedding is used for both"
+                            .formatted(ModelConfig.place(checkpoint), TensorNames.HEAD, embeddingName()));
         }
     }
 }

@@ -64,7 +64,9 @@ public final class Workspace implements AutoCloseable {
 
     /// Bytes it takes once every buffer has been used.
     public long bytes() {
-        return buffers.stream().mapToLong(b -> (long) b.rows * b.columns * DType.F32.bytes()).sum();
+        return buffers.stream()
+                .mapToLong(b -> (long) b.rows * b.columns * DType.F32.bytes())
+                .sum();
     }
 
     /// The residual stream `[count, hidden]`; after a pass, what the last block left.

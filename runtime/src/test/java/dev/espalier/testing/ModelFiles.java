@@ -37,7 +37,10 @@ public final class ModelFiles {
         /// The elements of an F32 tensor.
         public float[] floats() {
             float[] values = new float[bytes.length / 4];
-            ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
+            ByteBuffer.wrap(bytes)
+                    .order(ByteOrder.LITTLE_ENDIAN)
+                    .asFloatBuffer()
+                    .get(values);
             return values;
         }
     }
@@ -147,13 +150,14 @@ public final class ModelFiles {
             entry.put("dtype", tensor.getValue().dtype());
             ArrayNode shape = entry.putArray("shape");
             Arrays.stream(tensor.getValue().shape()).forEach(shape::add);
-            entry.putArray("data_offsets").add(data.size()).add(data.size() + tensor.getValue().bytes().length);
+            entry.putArray("data_offsets")
+                    .add(data.size())
+                    .add(data.size() + tensor.getValue().bytes().length);
             data.write(tensor.getValue().bytes());
         }
         byte[] json = JSON.writeValueAsBytes(header);
         int padded = (json.length + 7) / 8 * 8;
-        ByteBuffer file =
-                ByteBuffer.allocate(8 + padded + data.size()).order(ByteOrder.LITTLE_ENDIAN);
+        ByteBuffer file = ByteBuffer.allocate(8 + padded + data.size()).order(ByteOrder.LITTLE_ENDIAN);
         file.putLong(padded).put(json);
         while (file.position() < 8 + padded) {
             file.put((byte) ' ');

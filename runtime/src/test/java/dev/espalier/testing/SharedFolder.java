@@ -29,7 +29,9 @@ public final class SharedFolder {
 
     /// Whether `relative` is in it.
     public static boolean has(String relative) {
-        return find().map(folder -> folder.resolve(relative)).filter(Files::exists).isPresent();
+        return find().map(folder -> folder.resolve(relative))
+                .filter(Files::exists)
+                .isPresent();
     }
 
     /// The folder of a model in Hugging Face layout; `smollm2-135m` is made by its own converter, once, in the
@@ -45,7 +47,10 @@ public final class SharedFolder {
             return Optional.of(Path.of(told)).filter(Files::isDirectory);
         }
         // Tests of a module run in the module's folder.
-        return Stream.of("../shared", "../../shared").map(Path::of).filter(Files::isDirectory).findFirst();
+        return Stream.of("../shared", "../../shared")
+                .map(Path::of)
+                .filter(Files::isDirectory)
+                .findFirst();
     }
 
     private static synchronized Path converted(String name, Path source) {
