@@ -1,0 +1,13 @@
+package dev.espalier.testing;
+
+import dev.espalier.kernels.Backend;
+
+/// The backends that models are tested on.
+public final class Backends {
+    private Backends() {}
+
+    /// The one that users run, with two threads.
+    public static Backend cpu() {
+        return new PlainBackend();
+    }
+}
