@@ -1,6 +1,7 @@
 package dev.espalier.testing;
 
 import dev.espalier.kernels.Backend;
+import dev.espalier.kernels.cpu.CpuBackend;
 
 /// The backends that models are tested on.
 public final class Backends {
@@ -8,6 +9,6 @@ public final class Backends {
 
     /// The one that users run, with two threads.
     public static Backend cpu() {
-        return new PlainBackend();
+        return new CpuBackend(2);
     }
 }
