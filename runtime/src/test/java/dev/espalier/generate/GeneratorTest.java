@@ -73,8 +73,7 @@ class GeneratorTest {
             int[] tokens = generate(generator, PROMPT, greedy(10)).tokenIds();
             float[] logits = ModelRuns.logits(model, joined(PROMPT, tokens), 13);
             for (int i = 0; i < 10; i++) {
-                assertEquals(
-                        new Sampler(SamplingOptions.GREEDY, VOCABULARY).next(row(logits, 2 + i)), tokens[i]);
+                assertEquals(new Sampler(SamplingOptions.GREEDY, VOCABULARY).next(row(logits, 2 + i)), tokens[i]);
             }
         });
     }
@@ -82,7 +81,10 @@ class GeneratorTest {
     @Test
     void anEndOfSequenceTokenOfEitherConfigEndsTheText() throws Exception {
         int[][] free = new int[1][];
-        with(files(), (generator, model) -> free[0] = generate(generator, PROMPT, greedy(8)).tokenIds());
+        with(
+                files(),
+                (generator, model) ->
+                        free[0] = generate(generator, PROMPT, greedy(8)).tokenIds());
         int end = free[0][4];
         int[] expected = Arrays.copyOf(free[0], 1 + indexOf(free[0], end));
         ModelFiles first = files();
@@ -147,7 +149,9 @@ class GeneratorTest {
         with(files(), (generator, model) -> {
             SamplingOptions wild = new SamplingOptions(3, 5, 0.5, 0, 1.5, 11);
             Generation generation = generate(
-                    generator, PROMPT, GenerationOptions.of(6, wild).withLogprobs(2).withPromptLogprobs(true));
+                    generator,
+                    PROMPT,
+                    GenerationOptions.of(6, wild).withLogprobs(2).withPromptLogprobs(true));
             int[] all = joined(PROMPT, generation.tokenIds());
             float[] logits = ModelRuns.logits(model, all, all.length);
             List<TokenLogprobs> entries = new ArrayList<>(generation.promptLogprobs());

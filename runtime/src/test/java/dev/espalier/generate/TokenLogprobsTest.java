@@ -28,7 +28,8 @@ class TokenLogprobsTest {
     void moreThanTheVocabularyIsAllOfIt() {
         TokenLogprobs entry = TokenLogprobs.of(new float[] {0, 1, 2}, 0, 10_000);
         assertEquals(List.of(2, 1, 0), ids(entry));
-        double total = entry.top().stream().mapToDouble(e -> Math.exp(e.logprob())).sum();
+        double total =
+                entry.top().stream().mapToDouble(e -> Math.exp(e.logprob())).sum();
         assertEquals(1, total, 1e-12);
         assertEquals(List.of(), TokenLogprobs.of(new float[] {0, 1, 2}, 0, 0).top());
     }

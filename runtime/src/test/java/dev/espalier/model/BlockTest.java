@@ -58,12 +58,14 @@ class BlockTest {
         for (String name : List.of("llama-old-spelling", "opt-350m-style", "opt-preln")) {
             Model model = model(name);
             Workspace workspace = workspace(model);
-            Tensor hidden = Tensor.allocate(arena, DType.F32, IDS.length, model.spec().hidden());
+            Tensor hidden =
+                    Tensor.allocate(arena, DType.F32, IDS.length, model.spec().hidden());
             model.embed(IDS, 0, hidden);
             for (Block block : model.blocks()) {
                 block.forward(hidden, 0, null, workspace, null);
             }
-            Tensor logits = Tensor.allocate(arena, DType.F32, IDS.length, model.spec().vocabulary());
+            Tensor logits =
+                    Tensor.allocate(arena, DType.F32, IDS.length, model.spec().vocabulary());
             model.logits(hidden, logits);
             assertArrayEquals(ModelRuns.logits(model, IDS, IDS.length), logits.toFloats(), name);
         }
@@ -98,8 +100,7 @@ class BlockTest {
     }
 
     private Tensor bias(Model model, Block block, Projection projection) {
-        return model.checkpoint()
-                .read(block.weightName(projection).replace(".weight", ".bias"), arena);
+        return model.checkpoint().read(block.weightName(projection).replace(".weight", ".bias"), arena);
     }
 
     @Test

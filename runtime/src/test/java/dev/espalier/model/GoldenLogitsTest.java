@@ -32,7 +32,9 @@ class GoldenLogitsTest {
 
     static List<String> cases() throws IOException {
         try (Stream<Path> folders = Files.list(FAMILIES)) {
-            return folders.map(folder -> folder.getFileName().toString()).sorted().toList();
+            return folders.map(folder -> folder.getFileName().toString())
+                    .sorted()
+                    .toList();
         }
     }
 

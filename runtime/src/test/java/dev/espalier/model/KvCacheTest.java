@@ -4,8 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import dev.espalier.kernels.Backend;
 import dev.espalier.checkpoint.Checkpoint;
+import dev.espalier.kernels.Backend;
 import dev.espalier.testing.Backends;
 import dev.espalier.testing.ModelFiles;
 import dev.espalier.testing.ModelRuns;

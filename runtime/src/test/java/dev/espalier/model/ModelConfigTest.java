@@ -21,12 +21,10 @@ import org.junit.jupiter.params.provider.ValueSource;
 /// What a `config.json` may say, in which spelling, and what is refused.
 class ModelConfigTest {
     private static final ObjectMapper JSON = new ObjectMapper();
-    private static final String LLAMA =
-            """
+    private static final String LLAMA = """
             {"model_type": "llama", "hidden_size": 32, "intermediate_size": 56, "num_hidden_layers": 2,
              "num_attention_heads": 4, "vocab_size": 97, "max_position_embeddings": 48, "rms_norm_eps": 1e-5}""";
-    private static final String OPT =
-            """
+    private static final String OPT = """
             {"model_type": "opt", "hidden_size": 32, "ffn_dim": 56, "num_hidden_layers": 2,
              "num_attention_heads": 4, "vocab_size": 97, "max_position_embeddings": 48}""";
 
@@ -36,7 +34,9 @@ class ModelConfigTest {
         assertEquals(4, spec.attention().shape().kvHeads());
         assertEquals(8, spec.attention().shape().headDim());
         assertEquals(Activation.SILU, spec.mlp().activation());
-        assertTrue(!spec.attention().inputBias() && !spec.mlp().bias() && !spec.head().tied());
+        assertTrue(!spec.attention().inputBias()
+                && !spec.mlp().bias()
+                && !spec.head().tied());
         assertEquals(1e-5f, spec.norms().norm().epsilon());
         assertArrayEquals(new float[] {1f, 0.1f, 0.01f, 0.001f}, frequencies(spec), 1e-9f);
     }
@@ -47,7 +47,8 @@ class ModelConfigTest {
         assertEquals(Placement.BEFORE, spec.norms().placement());
         assertEquals(new Positions.Learned(2), spec.positions());
         assertEquals(Activation.RELU, spec.mlp().activation());
-        assertTrue(spec.norms().last() && spec.norms().bias() && spec.attention().inputBias());
+        assertTrue(
+                spec.norms().last() && spec.norms().bias() && spec.attention().inputBias());
         assertTrue(spec.head().tied() && !spec.projectsEmbedding());
     }
 
@@ -85,9 +86,7 @@ class ModelConfigTest {
 
     @Test
     void llamaThreeScalingKeepsShortWavesDividesLongOnesAndBlendsBetween() {
-        float[] scaled = frequencies(spec(
-                LLAMA,
-                """
+        float[] scaled = frequencies(spec(LLAMA, """
                 {'head_dim': 16, 'rope_scaling': {'rope_type': 'llama3', 'factor': 8.0, 'low_freq_factor': 1.0,
                  'high_freq_factor': 4.0, 'original_max_position_embeddings': 64}}"""));
         double[] plain = new double[8];
@@ -106,8 +105,8 @@ class ModelConfigTest {
     @ValueSource(strings = {"yarn", "dynamic", "longrope", "su", "nonsense"})
     void anUnknownKindOfScalingIsRefusedByName(String type) {
         for (String key : List.of("type", "rope_type")) {
-            InputException refused = refused(
-                    LLAMA, "{'rope_scaling': {'%s': '%s', 'factor': 2.0}}".formatted(key, type));
+            InputException refused =
+                    refused(LLAMA, "{'rope_scaling': {'%s': '%s', 'factor': 2.0}}".formatted(key, type));
             assertContains(refused, "rope_scaling." + key, type, "default, linear, llama3");
         }
     }

@@ -215,13 +215,13 @@ class ModelLoadTest {
                 Workspace workspace = model.newWorkspace(1000)) {
             assertEquals(48, workspace.tokens());
             for (int id : new int[] {-1, 97}) {
-                InputException refused = assertThrows(
-                        InputException.class, () -> model.run(new int[] {1, id}, 0, 2, cache, workspace));
+                InputException refused =
+                        assertThrows(InputException.class, () -> model.run(new int[] {1, id}, 0, 2, cache, workspace));
                 assertTrue(refused.getMessage().contains("token id " + id), refused::getMessage);
             }
             model.run(new int[48], 0, 48, cache, workspace);
-            InputException refused = assertThrows(
-                    InputException.class, () -> model.run(new int[1], 0, 1, cache, workspace));
+            InputException refused =
+                    assertThrows(InputException.class, () -> model.run(new int[1], 0, 1, cache, workspace));
             assertTrue(refused.getMessage().contains("context of 48"), refused::getMessage);
         }
     }
