@@ -36,7 +36,7 @@ public final class Gemm {
     private static final int PANEL = MicroKernel.VECTORS * L;
 
     /// Most lanes packed at a time; fewer where k is large, so that the panels stay within [#PACK_FLOATS].
-    private static final int MAX_LANES = 1024;
+    private static final int MAX_LANES = 512;
 
     private static final int PACK_FLOATS = 4 << 20;
     private static final ByteOrder ORDER = ByteOrder.nativeOrder();

@@ -19,6 +19,7 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -27,6 +28,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 /// The matrices are Gram matrices of twice as many samples as features plus a tenth of their mean diagonal, with condition
 /// numbers below 100; float32 errors of backward stable algorithms then stay below some n · 2⁻²³ times that, and are in fact
 /// far smaller.
+@Tag("lanes")
 class LinearAlgebraTest {
     /// Who computes.
     enum Implementation {

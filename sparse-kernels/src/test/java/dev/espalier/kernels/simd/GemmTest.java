@@ -10,12 +10,14 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Random;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /// Products against sums in float64. A float32 sum of k products of magnitude |a||b| errs by less than k · 2⁻²⁴ · Σ|a||b| / k
 /// on average and by `k · 2⁻²³ · Σ|a||b| / √k` in all cases met here.
+@Tag("lanes")
 class GemmTest {
-    private static final int[] SIZES = {1, 5, 16, 17, 48, 49, 63, 65, 130, 300};
+    private static final int[] SIZES = {1, 5, 16, 17, 48, 49, 63, 65, 130, 260};
 
     private final Arena arena = Arena.ofShared();
     private final Random random = new Random(7);
@@ -40,7 +42,7 @@ class GemmTest {
             }
             check(gemm, m, n, k, false, false, -0.5f, 1f);
         }
-        check(gemm, 3, 1100, 40, false, true, 2f, 0.25f);
+        check(gemm, 3, 600, 40, false, true, 2f, 0.25f);
         check(gemm, 20, 7, 1000, true, false, 1f, 0f);
     }
 
@@ -94,13 +96,13 @@ class GemmTest {
     @Test
     void linearLayersOfAnyTokenCountEqualFloat64AndAddTheirBias() {
         Gemm gemm = new Gemm(three);
-        int[][] shapes = {{1, 1}, {17, 100}, {48, 64}, {97, 257}, {130, 512}};
+        int[][] shapes = {{1, 1}, {17, 100}, {48, 64}, {97, 257}};
         for (int[] shape : shapes) {
             int out = shape[0];
             int in = shape[1];
             MemorySegment w = random(out, in, in);
             MemorySegment bias = random(1, out, out);
-            for (int tokens : new int[] {1, 3, 17, 64, 70, 1030}) {
+            for (int tokens : new int[] {1, 3, 17, 64, 70, 530}) {
                 MemorySegment x = random(tokens, in, in);
                 MemorySegment y = random(tokens, out, out);
                 gemm.linear(x, tokens, source(w, out, in), tokens % 2 == 0 ? bias : null, y);
@@ -174,8 +176,8 @@ class GemmTest {
     @Test
     void theGramMatrixIsAddedUpInFloat64AndFullySymmetric() {
         Gemm gemm = new Gemm(three);
-        for (int features : new int[] {1, 7, 48, 100, 200}) {
-            for (int tokens : new int[] {1, 63, 1500}) {
+        for (int features : new int[] {1, 7, 48, 100}) {
+            for (int tokens : new int[] {1, 63, 1100}) {
                 MemorySegment x = random(tokens, features, features);
                 MemorySegment g = arena.allocate(8L * features * features, 8);
                 g.setAtIndex(ValueLayout.JAVA_DOUBLE, 0, 1e9);
@@ -204,16 +206,16 @@ class GemmTest {
     void aMillionTokensLoseNoMoreThanAThousand() {
         Gemm gemm = new Gemm(three);
         int features = 3;
-        int tokens = 1 << 14;
+        int tokens = 1 << 12;
         MemorySegment x = arena.allocate(4L * tokens * features, 64);
         for (long i = 0; i < (long) tokens * features; i++) {
             x.setAtIndex(ValueLayout.JAVA_FLOAT, i, 0.1f);
         }
         MemorySegment g = arena.allocate(8L * features * features, 8);
-        for (int i = 0; i < 64; i++) {
+        for (int i = 0; i < 256; i++) {
             gemm.gram(x, tokens, features, g);
         }
-        double expected = 64.0 * tokens * 0.1f * 0.1f;
+        double expected = 256.0 * tokens * 0.1f * 0.1f;
         for (int i = 0; i < features * features; i++) {
             // 1024 additions in float32 of equal numbers: a relative error of at most some 1e-5.
             assertEquals(expected, g.getAtIndex(ValueLayout.JAVA_DOUBLE, i), expected * 2e-5);
