@@ -102,7 +102,8 @@ class BuildScriptsTest {
             Run run = run(script, "info");
             assertEquals(2, run.exit);
             assertEquals(1, run.err.lines().count(), run.err);
-            for (String named : List.of("25.0.3", "JAVA_HOME", "PATH", "jvm", "17.0.15", "25.0.1", "ESPALIER_JAVA_HOME")) {
+            for (String named :
+                    List.of("25.0.3", "JAVA_HOME", "PATH", "jvm", "17.0.15", "25.0.1", "ESPALIER_JAVA_HOME")) {
                 assertTrue(run.err.contains(named), named + " is not in: " + run.err);
             }
         }
@@ -211,7 +212,8 @@ class BuildScriptsTest {
         assertEquals(1, builds());
         assertEquals(1, first.err.lines().count(), first.err);
         assertTrue(first.out.contains("java of " + home), first.out);
-        assertTrue(first.out.contains("[dev.espalier.tools/dev.espalier.tools.Espalier] [info] [two words]"), first.out);
+        assertTrue(
+                first.out.contains("[dev.espalier.tools/dev.espalier.tools.Espalier] [info] [two words]"), first.out);
 
         Run second = run("espalier", "info");
         assertEquals(1, builds());
@@ -289,7 +291,8 @@ class BuildScriptsTest {
                 </testsuite>
                 """);
         Path old = reports.resolve("TEST-old.xml");
-        Files.writeString(old, "<testsuite><testcase name='a'><skipped message='shared: none'/></testcase></testsuite>");
+        Files.writeString(
+                old, "<testsuite><testcase name='a'><skipped message='shared: none'/></testcase></testsuite>");
         Files.setLastModifiedTime(old, FileTime.from(Instant.now().minusSeconds(3600)));
         Path program = Path.of("").toAbsolutePath().getParent().resolve(".mvn/SkippedGroups.java");
 
@@ -349,11 +352,13 @@ class BuildScriptsTest {
         Path made = folder.resolve("made");
         maven(made.resolve("apache-maven-" + PINNED + "/bin/mvn"), PINNED);
         Path tar = folder.resolve("maven.tar.gz");
-        Run packed = finish(new ProcessBuilder("tar", "-czf", tar.toString(), "-C", made.toString(), "apache-maven-" + PINNED)
-                .start());
+        Run packed = finish(
+                new ProcessBuilder("tar", "-czf", tar.toString(), "-C", made.toString(), "apache-maven-" + PINNED)
+                        .start());
         assertEquals(0, packed.exit, packed.err);
         byte[] bytes = Files.readAllBytes(tar);
-        String sum = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-512").digest(bytes));
+        String sum =
+                HexFormat.of().formatHex(MessageDigest.getInstance("SHA-512").digest(bytes));
         if (expected) {
             String script = Files.readString(project.resolve("mvnw"));
             String pinned = script.replaceFirst("(?m)^maven_sha512=[0-9a-f]{128}$", "maven_sha512=" + sum);
@@ -385,7 +390,8 @@ class BuildScriptsTest {
         Path source = null;
         Files.writeString(project.resolve("pom.xml"), "");
         for (String module : List.of("native-bindings", "sparse-kernels", "runtime", "prune", "tools")) {
-            source = Files.createDirectories(project.resolve(module + "/src/main/java")).resolve("A.java");
+            source = Files.createDirectories(project.resolve(module + "/src/main/java"))
+                    .resolve("A.java");
             Files.writeString(source, "");
             Files.writeString(project.resolve(module + "/pom.xml"), "");
         }
