@@ -3,6 +3,8 @@ module dev.espalier.runtime {
     requires transitive dev.espalier.kernels;
     requires transitive com.fasterxml.jackson.databind;
     requires jinjava;
+    // Jinjava, an automatic module, uses java.beans.
+    requires java.desktop;
 
     exports dev.espalier.checkpoint;
     exports dev.espalier.generate;
