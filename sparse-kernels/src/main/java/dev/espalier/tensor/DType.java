@@ -47,8 +47,8 @@ public enum DType {
             case F32 -> segment.set(FLOAT, index * 4, value);
             case BF16 -> segment.set(SHORT, index * 2, floatToBf16(value));
             case F16 -> segment.set(SHORT, index * 2, Float.floatToFloat16(value));
-            case I8 -> segment.set(
-                    ValueLayout.JAVA_BYTE, index, (byte) Math.max(-128, Math.min(127, Math.rint(value))));
+            case I8 ->
+                segment.set(ValueLayout.JAVA_BYTE, index, (byte) Math.max(-128, Math.min(127, Math.rint(value))));
         }
     }
 

@@ -45,8 +45,7 @@ final class CpuAttention {
         }
     }
 
-    private void block(
-            Attention shape, Tensor q, Tensor keys, Tensor values, int past, Tensor out, int from, int to) {
+    private void block(Attention shape, Tensor q, Tensor keys, Tensor values, int past, Tensor out, int from, int to) {
         int seen = past + to;
         int count = to - from;
         int dim = shape.headDim();
@@ -59,8 +58,7 @@ final class CpuAttention {
             MemorySegment key = keys.segment().asSlice((long) kvHead * dim * 4);
             MemorySegment value = values.segment().asSlice((long) kvHead * dim * 4);
             MemorySegment result = out.segment().asSlice(((long) from * width + (long) head * dim) * 4);
-            gemm.multiply(
-                    count, seen, dim, shape.scale(), query, false, width, key, true, keyWidth, 0f, scores, seen);
+            gemm.multiply(count, seen, dim, shape.scale(), query, false, width, key, true, keyWidth, 0f, scores, seen);
             softmaxLoop.set(shape, seen, past + from);
             workers.rows(count, 1, softmaxLoop);
             gemm.multiply(count, dim, seen, 1f, scores, false, seen, value, false, keyWidth, 0f, result, width);

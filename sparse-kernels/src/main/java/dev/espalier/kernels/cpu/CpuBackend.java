@@ -136,7 +136,8 @@ public final class CpuBackend implements Backend {
                 to.asSlice(columns * 4L, (padded - columns) * 4L).fill((byte) 0);
             }
             case EVEN_ODD -> {
-                to.asSlice(columns / 32 * 128L, padded * 4L - columns / 32 * 128L).fill((byte) 0);
+                to.asSlice(columns / 32 * 128L, padded * 4L - columns / 32 * 128L)
+                        .fill((byte) 0);
                 EvenOdd.split(x, from, to, columns);
             }
             case BF16 -> {
@@ -150,8 +151,7 @@ public final class CpuBackend implements Backend {
     public void gather(Tensor table, int[] rows, float scale, Tensor y) {
         for (int token = 0; token < y.rows(); token++) {
             long at = (long) token * y.columns();
-            Convert.toFloat(
-                    table.dtype(), table.segment(), row(table, rows[token]), y.segment(), at, y.columns());
+            Convert.toFloat(table.dtype(), table.segment(), row(table, rows[token]), y.segment(), at, y.columns());
             if (scale != 1f) {
                 Elementwise.scale(y.segment(), at, y.columns(), scale);
             }

@@ -81,7 +81,15 @@ final class Elementwise {
     }
 
     private static final double[] GELU_FIT = {
-        -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223,
+        -1.26551223,
+        1.00002368,
+        0.37409196,
+        0.09678418,
+        -0.18628806,
+        0.27886807,
+        -1.13520398,
+        1.48851587,
+        -0.82215223,
         0.17087277
     };
 
@@ -125,10 +133,11 @@ final class Elementwise {
         float scale = (float) (1 / Math.sqrt(meanSquare + (double) epsilon));
         for (int i = 0; i < count; i += LANES) {
             VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v =
-                    FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask).mul(scale);
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask)
+                    .mul(scale);
             if (weight != null) {
-                v = v.mul(FloatVector.fromMemorySegment(F, weight, i * 4L, ORDER, mask).add(offset));
+                v = v.mul(FloatVector.fromMemorySegment(F, weight, i * 4L, ORDER, mask)
+                        .add(offset));
             }
             v.intoMemorySegment(y, (at + i) * 4, ORDER, mask);
         }
@@ -209,7 +218,9 @@ final class Elementwise {
         for (int i = 0; i < count; i += LANES) {
             VectorMask<Float> mask = F.indexInRange(i, count);
             FloatVector v = FloatVector.fromMemorySegment(F, a, (aAt + i) * 4, ORDER, mask);
-            sum = FloatVector.fromMemorySegment(F, b, (bAt + i) * 4, ORDER, mask).mul(v).add(sum);
+            sum = FloatVector.fromMemorySegment(F, b, (bAt + i) * 4, ORDER, mask)
+                    .mul(v)
+                    .add(sum);
         }
         return sum.reduceLanes(VectorOperators.ADD);
     }
@@ -235,9 +246,15 @@ final class Elementwise {
             for (int row = 0; row < rows; row++, p += stride * 4L) {
                 float w = weights.get(FLOAT, (weightsAt + row) * 4);
                 a = FloatVector.fromMemorySegment(F, values, p, ORDER).mul(w).add(a);
-                b = FloatVector.fromMemorySegment(F, values, p + LANES * 4L, ORDER).mul(w).add(b);
-                c = FloatVector.fromMemorySegment(F, values, p + LANES * 8L, ORDER).mul(w).add(c);
-                d = FloatVector.fromMemorySegment(F, values, p + LANES * 12L, ORDER).mul(w).add(d);
+                b = FloatVector.fromMemorySegment(F, values, p + LANES * 4L, ORDER)
+                        .mul(w)
+                        .add(b);
+                c = FloatVector.fromMemorySegment(F, values, p + LANES * 8L, ORDER)
+                        .mul(w)
+                        .add(c);
+                d = FloatVector.fromMemorySegment(F, values, p + LANES * 12L, ORDER)
+                        .mul(w)
+                        .add(d);
             }
             a.intoMemorySegment(y, (yAt + i) * 4, ORDER);
             b.intoMemorySegment(y, (yAt + i + LANES) * 4, ORDER);

@@ -4,6 +4,8 @@ import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Convert;
+import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.Sums;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -117,8 +119,10 @@ final class DenseRows implements CpuLinear {
             FloatVector v = FloatVector.fromMemorySegment(F, x, q, ORDER);
             a = FloatVector.fromMemorySegment(F, memory, p + q, ORDER).fma(v, a);
             b = FloatVector.fromMemorySegment(F, memory, p + stride + q, ORDER).fma(v, b);
-            c = FloatVector.fromMemorySegment(F, memory, p + 2 * stride + q, ORDER).fma(v, c);
-            d = FloatVector.fromMemorySegment(F, memory, p + 3 * stride + q, ORDER).fma(v, d);
+            c = FloatVector.fromMemorySegment(F, memory, p + 2 * stride + q, ORDER)
+                    .fma(v, c);
+            d = FloatVector.fromMemorySegment(F, memory, p + 3 * stride + q, ORDER)
+                    .fma(v, d);
         }
         store(x, y, row, (int) (end / 4), 1f, a, b, c, d);
     }
@@ -163,8 +167,10 @@ final class DenseRows implements CpuLinear {
         int groups = columns / 32;
         for (int g = 0; g < groups; g++) {
             for (int j = 0; j < 16; j += LANES) {
-                FloatVector even = FloatVector.fromMemorySegment(F, x, (g * 32L + j) * 4, ORDER).mul(F16_SCALE);
-                FloatVector odd = FloatVector.fromMemorySegment(F, x, (g * 32L + 16 + j) * 4, ORDER).mul(F16_SCALE);
+                FloatVector even = FloatVector.fromMemorySegment(F, x, (g * 32L + j) * 4, ORDER)
+                        .mul(F16_SCALE);
+                FloatVector odd = FloatVector.fromMemorySegment(F, x, (g * 32L + 16 + j) * 4, ORDER)
+                        .mul(F16_SCALE);
                 long q = p + g * 64L + j * 4L;
                 IntVector v = IntVector.fromMemorySegment(I, memory, q, ORDER);
                 a = low16(v).fma(even, a);
@@ -204,10 +210,15 @@ final class DenseRows implements CpuLinear {
             FloatVector b,
             FloatVector c,
             FloatVector d) {
-        y.set(FLOAT, row * 4L, scale * a.reduceLanes(VectorOperators.ADD) + tail(x, row, done));
-        y.set(FLOAT, row * 4L + 4, scale * b.reduceLanes(VectorOperators.ADD) + tail(x, row + 1, done));
-        y.set(FLOAT, row * 4L + 8, scale * c.reduceLanes(VectorOperators.ADD) + tail(x, row + 2, done));
-        y.set(FLOAT, row * 4L + 12, scale * d.reduceLanes(VectorOperators.ADD) + tail(x, row + 3, done));
+        long sums = Sums.scratch();
+        a.intoMemorySegment(Raw.ALL, sums, ORDER);
+        b.intoMemorySegment(Raw.ALL, sums + Sums.STRIDE, ORDER);
+        c.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
+        d.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, ORDER);
+        Sums.fold(sums, 4, scale, Raw.address(y, (row + 4) * 4L) + row * 4L);
+        for (int r = row; done < columns && r < row + 4; r++) {
+            y.set(FLOAT, r * 4L, y.get(FLOAT, r * 4L) + tail(x, r, done));
+        }
     }
 
     /// One row alone; only the last rows of a matrix, so a row's sum never depends on the number of threads.

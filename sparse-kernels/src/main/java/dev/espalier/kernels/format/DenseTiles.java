@@ -4,12 +4,14 @@ import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Convert;
+import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.Sums;
+import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -38,16 +40,6 @@ final class DenseTiles implements CpuLinear {
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final int VECTOR_BYTES = F.vectorByteSize();
     private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
-    private static final int HIGH = 0xffff0000;
-    private static final int LOW_F16 = 0x8fffffff;
-    private static final int HIGH_F16 = 0x8fffe000;
-    /// A binary16's bits, shifted into a binary32, are 2^-112 of its value; half of that goes into x, half into the sum.
-    private static final float F16_SCALE = 0x1p56f;
-
-    static {
-        CompilerHints.excludeFromC1(DenseTiles.class);
-    }
 
     private final Arena arena = Arena.ofShared();
     private final DType dtype;
@@ -74,7 +66,11 @@ final class DenseTiles implements CpuLinear {
             for (int column = 0; column < columns; column += tileColumns) {
                 long bytes = (long) Math.min(tileColumns, columns - column) * dtype.bytes();
                 MemorySegment.copy(
-                        dense.segment(), ((long) row * columns + column) * dtype.bytes(), memory, at(row, column), bytes);
+                        dense.segment(),
+                        ((long) row * columns + column) * dtype.bytes(),
+                        memory,
+                        at(row, column),
+                        bytes);
             }
         }
     }
@@ -146,464 +142,252 @@ final class DenseTiles implements CpuLinear {
 
     @Override
     public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
+        long xs = Raw.address(x, rowBytes / dtype.bytes() * 4);
+        long ys = Raw.address(y, 4L * to);
+        long sums = Sums.scratch();
+        int shift = Weights.shift(dtype);
+        int low = Weights.lowMask(dtype);
+        int high = Weights.highMask(dtype);
+        float scale = Weights.scale(dtype);
         for (int row = from; row < to; row += tileRows) {
-            switch (dtype) {
-                case F32 -> block8F32(x, y, row);
-                case BF16 -> {
-                    if (tileRows == 16) {
-                        block16Bf16(x, y, row);
-                    } else {
-                        block8Bf16(x, y, row);
-                    }
+            long begin = memory.address() + row * rowBytes;
+            long end = begin + tileRows * rowBytes;
+            int count = Math.min(tileRows, to - row);
+            if (!VectorCheck.compiled()) {
+                scalar(row, count, xs, ys);
+                continue;
+            }
+            if (dtype == DType.F32) {
+                Kernel.single8(begin, end, xs, sums);
+            } else if (tileRows == 16) {
+                Kernel.half16(begin, end, xs, scale, shift, low, high, sums);
+            } else {
+                Kernel.half8(begin, end, xs, scale, shift, low, high, sums);
+            }
+            Sums.fold(sums, count, scale, ys + 4L * row);
+        }
+    }
+
+    private void scalar(int from, int count, long x, long y) {
+        for (int row = from; row < from + count; row++) {
+            float sum = 0;
+            for (int column = 0; column < columns; column++) {
+                int c = dtype == DType.F32 ? column : (column & ~31) + (column & 1) * 16 + (column & 31) / 2;
+                float weight = dtype.get(memory, at(row, column) / dtype.bytes() + column % tileColumns);
+                sum += weight * Raw.ALL.get(Raw.FLOAT, x + 4L * c);
+            }
+            Raw.ALL.set(Raw.FLOAT, y + 4L * row, sum);
+        }
+    }
+
+    /// The rows of one tile.
+    private static final class Kernel {
+        private static final boolean FMA = CompilerHints.fma();
+
+        static {
+            CompilerHints.excludeFromC1(Kernel.class);
+        }
+
+        private Kernel() {}
+
+        private static FloatVector mac(FloatVector a, FloatVector b, FloatVector sum) {
+            return FMA ? a.fma(b, sum) : a.mul(b).add(sum);
+        }
+
+        private static FloatVector low(IntVector v, int shift, int mask) {
+            return v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(mask)
+                    .reinterpretAsFloats();
+        }
+
+        private static FloatVector high(IntVector v, int shift, int mask) {
+            return v.lanewise(VectorOperators.ASHR, shift).and(mask).reinterpretAsFloats();
+        }
+
+        /// 16 rows of 16-bit weights; the accumulators go to `sums`.
+        static void half16(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
+            FloatVector a8 = FloatVector.zero(F);
+            FloatVector a9 = FloatVector.zero(F);
+            FloatVector a10 = FloatVector.zero(F);
+            FloatVector a11 = FloatVector.zero(F);
+            FloatVector a12 = FloatVector.zero(F);
+            FloatVector a13 = FloatVector.zero(F);
+            FloatVector a14 = FloatVector.zero(F);
+            FloatVector a15 = FloatVector.zero(F);
+            IntVector v;
+            long xp = x;
+            for (long p = begin; p != end; p += 1024) {
+                for (int j = 0; j < 64; j += VECTOR_BYTES) {
+                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER).mul(scale);
+                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER).mul(scale);
+                    long q = p + j;
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
+                    a0 = mac(low(v, shift, low), even, a0);
+                    a0 = mac(high(v, shift, high), odd, a0);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
+                    a1 = mac(low(v, shift, low), even, a1);
+                    a1 = mac(high(v, shift, high), odd, a1);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
+                    a2 = mac(low(v, shift, low), even, a2);
+                    a2 = mac(high(v, shift, high), odd, a2);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
+                    a3 = mac(low(v, shift, low), even, a3);
+                    a3 = mac(high(v, shift, high), odd, a3);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
+                    a4 = mac(low(v, shift, low), even, a4);
+                    a4 = mac(high(v, shift, high), odd, a4);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
+                    a5 = mac(low(v, shift, low), even, a5);
+                    a5 = mac(high(v, shift, high), odd, a5);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
+                    a6 = mac(low(v, shift, low), even, a6);
+                    a6 = mac(high(v, shift, high), odd, a6);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
+                    a7 = mac(low(v, shift, low), even, a7);
+                    a7 = mac(high(v, shift, high), odd, a7);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 512, ORDER);
+                    a8 = mac(low(v, shift, low), even, a8);
+                    a8 = mac(high(v, shift, high), odd, a8);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 576, ORDER);
+                    a9 = mac(low(v, shift, low), even, a9);
+                    a9 = mac(high(v, shift, high), odd, a9);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 640, ORDER);
+                    a10 = mac(low(v, shift, low), even, a10);
+                    a10 = mac(high(v, shift, high), odd, a10);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 704, ORDER);
+                    a11 = mac(low(v, shift, low), even, a11);
+                    a11 = mac(high(v, shift, high), odd, a11);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 768, ORDER);
+                    a12 = mac(low(v, shift, low), even, a12);
+                    a12 = mac(high(v, shift, high), odd, a12);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 832, ORDER);
+                    a13 = mac(low(v, shift, low), even, a13);
+                    a13 = mac(high(v, shift, high), odd, a13);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 896, ORDER);
+                    a14 = mac(low(v, shift, low), even, a14);
+                    a14 = mac(high(v, shift, high), odd, a14);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 960, ORDER);
+                    a15 = mac(low(v, shift, low), even, a15);
+                    a15 = mac(high(v, shift, high), odd, a15);
                 }
-                default -> {
-                    if (tileRows == 16) {
-                        block16F16(x, y, row);
-                    } else {
-                        block8F16(x, y, row);
-                    }
+                xp += 128;
+            }
+            a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
+            a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
+            a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
+            a3.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, ORDER);
+            a4.intoMemorySegment(Raw.ALL, sums + 4 * Sums.STRIDE, ORDER);
+            a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
+            a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
+            a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
+            a8.intoMemorySegment(Raw.ALL, sums + 8 * Sums.STRIDE, ORDER);
+            a9.intoMemorySegment(Raw.ALL, sums + 9 * Sums.STRIDE, ORDER);
+            a10.intoMemorySegment(Raw.ALL, sums + 10 * Sums.STRIDE, ORDER);
+            a11.intoMemorySegment(Raw.ALL, sums + 11 * Sums.STRIDE, ORDER);
+            a12.intoMemorySegment(Raw.ALL, sums + 12 * Sums.STRIDE, ORDER);
+            a13.intoMemorySegment(Raw.ALL, sums + 13 * Sums.STRIDE, ORDER);
+            a14.intoMemorySegment(Raw.ALL, sums + 14 * Sums.STRIDE, ORDER);
+            a15.intoMemorySegment(Raw.ALL, sums + 15 * Sums.STRIDE, ORDER);
+        }
+
+        /// 8 rows of 16-bit weights; the accumulators go to `sums`.
+        static void half8(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
+            IntVector v;
+            long xp = x;
+            for (long p = begin; p != end; p += 512) {
+                for (int j = 0; j < 64; j += VECTOR_BYTES) {
+                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER).mul(scale);
+                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER).mul(scale);
+                    long q = p + j;
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
+                    a0 = mac(low(v, shift, low), even, a0);
+                    a0 = mac(high(v, shift, high), odd, a0);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
+                    a1 = mac(low(v, shift, low), even, a1);
+                    a1 = mac(high(v, shift, high), odd, a1);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
+                    a2 = mac(low(v, shift, low), even, a2);
+                    a2 = mac(high(v, shift, high), odd, a2);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
+                    a3 = mac(low(v, shift, low), even, a3);
+                    a3 = mac(high(v, shift, high), odd, a3);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
+                    a4 = mac(low(v, shift, low), even, a4);
+                    a4 = mac(high(v, shift, high), odd, a4);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
+                    a5 = mac(low(v, shift, low), even, a5);
+                    a5 = mac(high(v, shift, high), odd, a5);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
+                    a6 = mac(low(v, shift, low), even, a6);
+                    a6 = mac(high(v, shift, high), odd, a6);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
+                    a7 = mac(low(v, shift, low), even, a7);
+                    a7 = mac(high(v, shift, high), odd, a7);
                 }
+                xp += 128;
             }
+            a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
+            a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
+            a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
+            a3.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, ORDER);
+            a4.intoMemorySegment(Raw.ALL, sums + 4 * Sums.STRIDE, ORDER);
+            a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
+            a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
+            a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
         }
-    }
 
-    private void put(MemorySegment y, int row, float value) {
-        if (row < rows) {
-            y.set(FLOAT, row * 4L, value);
-        }
-    }
-
-    private void block16Bf16(MemorySegment x, MemorySegment y, int row) {
-        FloatVector a0 = FloatVector.zero(F);
-        FloatVector a1 = FloatVector.zero(F);
-        FloatVector a2 = FloatVector.zero(F);
-        FloatVector a3 = FloatVector.zero(F);
-        FloatVector a4 = FloatVector.zero(F);
-        FloatVector a5 = FloatVector.zero(F);
-        FloatVector a6 = FloatVector.zero(F);
-        FloatVector a7 = FloatVector.zero(F);
-        FloatVector a8 = FloatVector.zero(F);
-        FloatVector a9 = FloatVector.zero(F);
-        FloatVector a10 = FloatVector.zero(F);
-        FloatVector a11 = FloatVector.zero(F);
-        FloatVector a12 = FloatVector.zero(F);
-        FloatVector a13 = FloatVector.zero(F);
-        FloatVector a14 = FloatVector.zero(F);
-        FloatVector a15 = FloatVector.zero(F);
-        IntVector v;
-        long begin = row * rowBytes;
-        long end = begin + 16 * rowBytes;
-        long xp = 0;
-        for (long p = begin; p != end; p += 1024) {
-            for (int j = 0; j < 64; j += VECTOR_BYTES) {
-                FloatVector even = FloatVector.fromMemorySegment(F, x, xp + j, ORDER);
-                FloatVector odd = FloatVector.fromMemorySegment(F, x, xp + 64 + j, ORDER);
-                long q = p + j;
-                v = IntVector.fromMemorySegment(I, memory, q, ORDER);
-                a0 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a0);
-                a0 = v.and(HIGH).reinterpretAsFloats().fma(odd, a0);
-                v = IntVector.fromMemorySegment(I, memory, q + 64, ORDER);
-                a1 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a1);
-                a1 = v.and(HIGH).reinterpretAsFloats().fma(odd, a1);
-                v = IntVector.fromMemorySegment(I, memory, q + 128, ORDER);
-                a2 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a2);
-                a2 = v.and(HIGH).reinterpretAsFloats().fma(odd, a2);
-                v = IntVector.fromMemorySegment(I, memory, q + 192, ORDER);
-                a3 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a3);
-                a3 = v.and(HIGH).reinterpretAsFloats().fma(odd, a3);
-                v = IntVector.fromMemorySegment(I, memory, q + 256, ORDER);
-                a4 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a4);
-                a4 = v.and(HIGH).reinterpretAsFloats().fma(odd, a4);
-                v = IntVector.fromMemorySegment(I, memory, q + 320, ORDER);
-                a5 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a5);
-                a5 = v.and(HIGH).reinterpretAsFloats().fma(odd, a5);
-                v = IntVector.fromMemorySegment(I, memory, q + 384, ORDER);
-                a6 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a6);
-                a6 = v.and(HIGH).reinterpretAsFloats().fma(odd, a6);
-                v = IntVector.fromMemorySegment(I, memory, q + 448, ORDER);
-                a7 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a7);
-                a7 = v.and(HIGH).reinterpretAsFloats().fma(odd, a7);
-                v = IntVector.fromMemorySegment(I, memory, q + 512, ORDER);
-                a8 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a8);
-                a8 = v.and(HIGH).reinterpretAsFloats().fma(odd, a8);
-                v = IntVector.fromMemorySegment(I, memory, q + 576, ORDER);
-                a9 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a9);
-                a9 = v.and(HIGH).reinterpretAsFloats().fma(odd, a9);
-                v = IntVector.fromMemorySegment(I, memory, q + 640, ORDER);
-                a10 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a10);
-                a10 = v.and(HIGH).reinterpretAsFloats().fma(odd, a10);
-                v = IntVector.fromMemorySegment(I, memory, q + 704, ORDER);
-                a11 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a11);
-                a11 = v.and(HIGH).reinterpretAsFloats().fma(odd, a11);
-                v = IntVector.fromMemorySegment(I, memory, q + 768, ORDER);
-                a12 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a12);
-                a12 = v.and(HIGH).reinterpretAsFloats().fma(odd, a12);
-                v = IntVector.fromMemorySegment(I, memory, q + 832, ORDER);
-                a13 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a13);
-                a13 = v.and(HIGH).reinterpretAsFloats().fma(odd, a13);
-                v = IntVector.fromMemorySegment(I, memory, q + 896, ORDER);
-                a14 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a14);
-                a14 = v.and(HIGH).reinterpretAsFloats().fma(odd, a14);
-                v = IntVector.fromMemorySegment(I, memory, q + 960, ORDER);
-                a15 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a15);
-                a15 = v.and(HIGH).reinterpretAsFloats().fma(odd, a15);
+        /// 8 rows of F32 weights.
+        static void single8(long begin, long end, long x, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
+            long xp = x;
+            for (long p = begin; p != end; p += 512) {
+                for (int j = 0; j < 64; j += VECTOR_BYTES) {
+                    FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
+                    long q = p + j;
+                    a0 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 0, ORDER), v, a0);
+                    a1 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 64, ORDER), v, a1);
+                    a2 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 128, ORDER), v, a2);
+                    a3 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 192, ORDER), v, a3);
+                    a4 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 256, ORDER), v, a4);
+                    a5 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 320, ORDER), v, a5);
+                    a6 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 384, ORDER), v, a6);
+                    a7 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 448, ORDER), v, a7);
+                }
+                xp += 64;
             }
-            xp += 128;
+            a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
+            a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
+            a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
+            a3.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, ORDER);
+            a4.intoMemorySegment(Raw.ALL, sums + 4 * Sums.STRIDE, ORDER);
+            a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
+            a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
+            a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
         }
-        put(y, row + 0, a0.reduceLanes(VectorOperators.ADD));
-        put(y, row + 1, a1.reduceLanes(VectorOperators.ADD));
-        put(y, row + 2, a2.reduceLanes(VectorOperators.ADD));
-        put(y, row + 3, a3.reduceLanes(VectorOperators.ADD));
-        put(y, row + 4, a4.reduceLanes(VectorOperators.ADD));
-        put(y, row + 5, a5.reduceLanes(VectorOperators.ADD));
-        put(y, row + 6, a6.reduceLanes(VectorOperators.ADD));
-        put(y, row + 7, a7.reduceLanes(VectorOperators.ADD));
-        put(y, row + 8, a8.reduceLanes(VectorOperators.ADD));
-        put(y, row + 9, a9.reduceLanes(VectorOperators.ADD));
-        put(y, row + 10, a10.reduceLanes(VectorOperators.ADD));
-        put(y, row + 11, a11.reduceLanes(VectorOperators.ADD));
-        put(y, row + 12, a12.reduceLanes(VectorOperators.ADD));
-        put(y, row + 13, a13.reduceLanes(VectorOperators.ADD));
-        put(y, row + 14, a14.reduceLanes(VectorOperators.ADD));
-        put(y, row + 15, a15.reduceLanes(VectorOperators.ADD));
-    }
-
-    private void block8Bf16(MemorySegment x, MemorySegment y, int row) {
-        FloatVector a0 = FloatVector.zero(F);
-        FloatVector a1 = FloatVector.zero(F);
-        FloatVector a2 = FloatVector.zero(F);
-        FloatVector a3 = FloatVector.zero(F);
-        FloatVector a4 = FloatVector.zero(F);
-        FloatVector a5 = FloatVector.zero(F);
-        FloatVector a6 = FloatVector.zero(F);
-        FloatVector a7 = FloatVector.zero(F);
-        IntVector v;
-        long begin = row * rowBytes;
-        long end = begin + 8 * rowBytes;
-        long xp = 0;
-        for (long p = begin; p != end; p += 512) {
-            for (int j = 0; j < 64; j += VECTOR_BYTES) {
-                FloatVector even = FloatVector.fromMemorySegment(F, x, xp + j, ORDER);
-                FloatVector odd = FloatVector.fromMemorySegment(F, x, xp + 64 + j, ORDER);
-                long q = p + j;
-                v = IntVector.fromMemorySegment(I, memory, q, ORDER);
-                a0 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a0);
-                a0 = v.and(HIGH).reinterpretAsFloats().fma(odd, a0);
-                v = IntVector.fromMemorySegment(I, memory, q + 64, ORDER);
-                a1 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a1);
-                a1 = v.and(HIGH).reinterpretAsFloats().fma(odd, a1);
-                v = IntVector.fromMemorySegment(I, memory, q + 128, ORDER);
-                a2 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a2);
-                a2 = v.and(HIGH).reinterpretAsFloats().fma(odd, a2);
-                v = IntVector.fromMemorySegment(I, memory, q + 192, ORDER);
-                a3 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a3);
-                a3 = v.and(HIGH).reinterpretAsFloats().fma(odd, a3);
-                v = IntVector.fromMemorySegment(I, memory, q + 256, ORDER);
-                a4 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a4);
-                a4 = v.and(HIGH).reinterpretAsFloats().fma(odd, a4);
-                v = IntVector.fromMemorySegment(I, memory, q + 320, ORDER);
-                a5 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a5);
-                a5 = v.and(HIGH).reinterpretAsFloats().fma(odd, a5);
-                v = IntVector.fromMemorySegment(I, memory, q + 384, ORDER);
-                a6 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a6);
-                a6 = v.and(HIGH).reinterpretAsFloats().fma(odd, a6);
-                v = IntVector.fromMemorySegment(I, memory, q + 448, ORDER);
-                a7 = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a7);
-                a7 = v.and(HIGH).reinterpretAsFloats().fma(odd, a7);
-            }
-            xp += 128;
-        }
-        put(y, row + 0, a0.reduceLanes(VectorOperators.ADD));
-        put(y, row + 1, a1.reduceLanes(VectorOperators.ADD));
-        put(y, row + 2, a2.reduceLanes(VectorOperators.ADD));
-        put(y, row + 3, a3.reduceLanes(VectorOperators.ADD));
-        put(y, row + 4, a4.reduceLanes(VectorOperators.ADD));
-        put(y, row + 5, a5.reduceLanes(VectorOperators.ADD));
-        put(y, row + 6, a6.reduceLanes(VectorOperators.ADD));
-        put(y, row + 7, a7.reduceLanes(VectorOperators.ADD));
-    }
-
-    private void block16F16(MemorySegment x, MemorySegment y, int row) {
-        FloatVector a0 = FloatVector.zero(F);
-        FloatVector a1 = FloatVector.zero(F);
-        FloatVector a2 = FloatVector.zero(F);
-        FloatVector a3 = FloatVector.zero(F);
-        FloatVector a4 = FloatVector.zero(F);
-        FloatVector a5 = FloatVector.zero(F);
-        FloatVector a6 = FloatVector.zero(F);
-        FloatVector a7 = FloatVector.zero(F);
-        FloatVector a8 = FloatVector.zero(F);
-        FloatVector a9 = FloatVector.zero(F);
-        FloatVector a10 = FloatVector.zero(F);
-        FloatVector a11 = FloatVector.zero(F);
-        FloatVector a12 = FloatVector.zero(F);
-        FloatVector a13 = FloatVector.zero(F);
-        FloatVector a14 = FloatVector.zero(F);
-        FloatVector a15 = FloatVector.zero(F);
-        IntVector v;
-        long begin = row * rowBytes;
-        long end = begin + 16 * rowBytes;
-        long xp = 0;
-        for (long p = begin; p != end; p += 1024) {
-            for (int j = 0; j < 64; j += VECTOR_BYTES) {
-                FloatVector even = FloatVector.fromMemorySegment(F, x, xp + j, ORDER).mul(F16_SCALE);
-                FloatVector odd = FloatVector.fromMemorySegment(F, x, xp + 64 + j, ORDER).mul(F16_SCALE);
-                long q = p + j;
-                v = IntVector.fromMemorySegment(I, memory, q, ORDER);
-                a0 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a0);
-                a0 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a0);
-                v = IntVector.fromMemorySegment(I, memory, q + 64, ORDER);
-                a1 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a1);
-                a1 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a1);
-                v = IntVector.fromMemorySegment(I, memory, q + 128, ORDER);
-                a2 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a2);
-                a2 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a2);
-                v = IntVector.fromMemorySegment(I, memory, q + 192, ORDER);
-                a3 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a3);
-                a3 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a3);
-                v = IntVector.fromMemorySegment(I, memory, q + 256, ORDER);
-                a4 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a4);
-                a4 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a4);
-                v = IntVector.fromMemorySegment(I, memory, q + 320, ORDER);
-                a5 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a5);
-                a5 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a5);
-                v = IntVector.fromMemorySegment(I, memory, q + 384, ORDER);
-                a6 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a6);
-                a6 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a6);
-                v = IntVector.fromMemorySegment(I, memory, q + 448, ORDER);
-                a7 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a7);
-                a7 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a7);
-                v = IntVector.fromMemorySegment(I, memory, q + 512, ORDER);
-                a8 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a8);
-                a8 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a8);
-                v = IntVector.fromMemorySegment(I, memory, q + 576, ORDER);
-                a9 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a9);
-                a9 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a9);
-                v = IntVector.fromMemorySegment(I, memory, q + 640, ORDER);
-                a10 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a10);
-                a10 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a10);
-                v = IntVector.fromMemorySegment(I, memory, q + 704, ORDER);
-                a11 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a11);
-                a11 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a11);
-                v = IntVector.fromMemorySegment(I, memory, q + 768, ORDER);
-                a12 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a12);
-                a12 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a12);
-                v = IntVector.fromMemorySegment(I, memory, q + 832, ORDER);
-                a13 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a13);
-                a13 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a13);
-                v = IntVector.fromMemorySegment(I, memory, q + 896, ORDER);
-                a14 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a14);
-                a14 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a14);
-                v = IntVector.fromMemorySegment(I, memory, q + 960, ORDER);
-                a15 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a15);
-                a15 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a15);
-            }
-            xp += 128;
-        }
-        put(y, row + 0, F16_SCALE * a0.reduceLanes(VectorOperators.ADD));
-        put(y, row + 1, F16_SCALE * a1.reduceLanes(VectorOperators.ADD));
-        put(y, row + 2, F16_SCALE * a2.reduceLanes(VectorOperators.ADD));
-        put(y, row + 3, F16_SCALE * a3.reduceLanes(VectorOperators.ADD));
-        put(y, row + 4, F16_SCALE * a4.reduceLanes(VectorOperators.ADD));
-        put(y, row + 5, F16_SCALE * a5.reduceLanes(VectorOperators.ADD));
-        put(y, row + 6, F16_SCALE * a6.reduceLanes(VectorOperators.ADD));
-        put(y, row + 7, F16_SCALE * a7.reduceLanes(VectorOperators.ADD));
-        put(y, row + 8, F16_SCALE * a8.reduceLanes(VectorOperators.ADD));
-        put(y, row + 9, F16_SCALE * a9.reduceLanes(VectorOperators.ADD));
-        put(y, row + 10, F16_SCALE * a10.reduceLanes(VectorOperators.ADD));
-        put(y, row + 11, F16_SCALE * a11.reduceLanes(VectorOperators.ADD));
-        put(y, row + 12, F16_SCALE * a12.reduceLanes(VectorOperators.ADD));
-        put(y, row + 13, F16_SCALE * a13.reduceLanes(VectorOperators.ADD));
-        put(y, row + 14, F16_SCALE * a14.reduceLanes(VectorOperators.ADD));
-        put(y, row + 15, F16_SCALE * a15.reduceLanes(VectorOperators.ADD));
-    }
-
-    private void block8F16(MemorySegment x, MemorySegment y, int row) {
-        FloatVector a0 = FloatVector.zero(F);
-        FloatVector a1 = FloatVector.zero(F);
-        FloatVector a2 = FloatVector.zero(F);
-        FloatVector a3 = FloatVector.zero(F);
-        FloatVector a4 = FloatVector.zero(F);
-        FloatVector a5 = FloatVector.zero(F);
-        FloatVector a6 = FloatVector.zero(F);
-        FloatVector a7 = FloatVector.zero(F);
-        IntVector v;
-        long begin = row * rowBytes;
-        long end = begin + 8 * rowBytes;
-        long xp = 0;
-        for (long p = begin; p != end; p += 512) {
-            for (int j = 0; j < 64; j += VECTOR_BYTES) {
-                FloatVector even = FloatVector.fromMemorySegment(F, x, xp + j, ORDER).mul(F16_SCALE);
-                FloatVector odd = FloatVector.fromMemorySegment(F, x, xp + 64 + j, ORDER).mul(F16_SCALE);
-                long q = p + j;
-                v = IntVector.fromMemorySegment(I, memory, q, ORDER);
-                a0 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a0);
-                a0 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a0);
-                v = IntVector.fromMemorySegment(I, memory, q + 64, ORDER);
-                a1 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a1);
-                a1 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a1);
-                v = IntVector.fromMemorySegment(I, memory, q + 128, ORDER);
-                a2 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a2);
-                a2 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a2);
-                v = IntVector.fromMemorySegment(I, memory, q + 192, ORDER);
-                a3 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a3);
-                a3 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a3);
-                v = IntVector.fromMemorySegment(I, memory, q + 256, ORDER);
-                a4 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a4);
-                a4 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a4);
-                v = IntVector.fromMemorySegment(I, memory, q + 320, ORDER);
-                a5 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a5);
-                a5 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a5);
-                v = IntVector.fromMemorySegment(I, memory, q + 384, ORDER);
-                a6 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a6);
-                a6 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a6);
-                v = IntVector.fromMemorySegment(I, memory, q + 448, ORDER);
-                a7 = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, 3)
-                        .and(LOW_F16)
-                        .reinterpretAsFloats()
-                        .fma(even, a7);
-                a7 = v.lanewise(VectorOperators.ASHR, 3).and(HIGH_F16).reinterpretAsFloats().fma(odd, a7);
-            }
-            xp += 128;
-        }
-        put(y, row + 0, F16_SCALE * a0.reduceLanes(VectorOperators.ADD));
-        put(y, row + 1, F16_SCALE * a1.reduceLanes(VectorOperators.ADD));
-        put(y, row + 2, F16_SCALE * a2.reduceLanes(VectorOperators.ADD));
-        put(y, row + 3, F16_SCALE * a3.reduceLanes(VectorOperators.ADD));
-        put(y, row + 4, F16_SCALE * a4.reduceLanes(VectorOperators.ADD));
-        put(y, row + 5, F16_SCALE * a5.reduceLanes(VectorOperators.ADD));
-        put(y, row + 6, F16_SCALE * a6.reduceLanes(VectorOperators.ADD));
-        put(y, row + 7, F16_SCALE * a7.reduceLanes(VectorOperators.ADD));
-    }
-
-    private void block8F32(MemorySegment x, MemorySegment y, int row) {
-        FloatVector a0 = FloatVector.zero(F);
-        FloatVector a1 = FloatVector.zero(F);
-        FloatVector a2 = FloatVector.zero(F);
-        FloatVector a3 = FloatVector.zero(F);
-        FloatVector a4 = FloatVector.zero(F);
-        FloatVector a5 = FloatVector.zero(F);
-        FloatVector a6 = FloatVector.zero(F);
-        FloatVector a7 = FloatVector.zero(F);
-        long begin = row * rowBytes;
-        long end = begin + 8 * rowBytes;
-        long xp = 0;
-        for (long p = begin; p != end; p += 512) {
-            for (int j = 0; j < 64; j += VECTOR_BYTES) {
-                FloatVector v = FloatVector.fromMemorySegment(F, x, xp + j, ORDER);
-                long q = p + j;
-                a0 = FloatVector.fromMemorySegment(F, memory, q, ORDER).fma(v, a0);
-                a1 = FloatVector.fromMemorySegment(F, memory, q + 64, ORDER).fma(v, a1);
-                a2 = FloatVector.fromMemorySegment(F, memory, q + 128, ORDER).fma(v, a2);
-                a3 = FloatVector.fromMemorySegment(F, memory, q + 192, ORDER).fma(v, a3);
-                a4 = FloatVector.fromMemorySegment(F, memory, q + 256, ORDER).fma(v, a4);
-                a5 = FloatVector.fromMemorySegment(F, memory, q + 320, ORDER).fma(v, a5);
-                a6 = FloatVector.fromMemorySegment(F, memory, q + 384, ORDER).fma(v, a6);
-                a7 = FloatVector.fromMemorySegment(F, memory, q + 448, ORDER).fma(v, a7);
-            }
-            xp += 64;
-        }
-        put(y, row + 0, a0.reduceLanes(VectorOperators.ADD));
-        put(y, row + 1, a1.reduceLanes(VectorOperators.ADD));
-        put(y, row + 2, a2.reduceLanes(VectorOperators.ADD));
-        put(y, row + 3, a3.reduceLanes(VectorOperators.ADD));
-        put(y, row + 4, a4.reduceLanes(VectorOperators.ADD));
-        put(y, row + 5, a5.reduceLanes(VectorOperators.ADD));
-        put(y, row + 6, a6.reduceLanes(VectorOperators.ADD));
-        put(y, row + 7, a7.reduceLanes(VectorOperators.ADD));
     }
 
     @Override

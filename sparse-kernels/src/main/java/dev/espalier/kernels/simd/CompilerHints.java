@@ -49,7 +49,8 @@ public final class CompilerHints {
         return FMA;
     }
 
-    private static String option(String name) {
+    /// The value of the virtual machine's option `name`, null where it does not tell.
+    static String option(String name) {
         try {
             Object option = server().invoke(
                             new ObjectName("com.sun.management:type=HotSpotDiagnostic"),

@@ -15,8 +15,8 @@ import jdk.incubator.vector.VectorSpecies;
 public final class Convert {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
-    private static final VectorSpecies<Short> HALF = VectorSpecies.of(
-            short.class, VectorShape.forBitSize(Math.max(64, F.vectorBitSize() / 2)));
+    private static final VectorSpecies<Short> HALF =
+            VectorSpecies.of(short.class, VectorShape.forBitSize(Math.max(64, F.vectorBitSize() / 2)));
     private static final int LANES = F.length();
     private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
@@ -27,8 +27,7 @@ public final class Convert {
 
     /// Widens `count` elements of `type`, from element `from` of `source` on, into float32 from float `at` of `target`
     /// on. Exact; nothing outside either range is touched.
-    public static void toFloat(
-            DType type, MemorySegment source, long from, MemorySegment target, long at, int count) {
+    public static void toFloat(DType type, MemorySegment source, long from, MemorySegment target, long at, int count) {
         int i = 0;
         switch (type) {
             case F32 -> {
@@ -68,7 +67,8 @@ public final class Convert {
     public static void toBf16(MemorySegment source, long from, MemorySegment target, long at, int count) {
         int i = 0;
         for (; i <= count - LANES; i += LANES) {
-            IntVector bits = FloatVector.fromMemorySegment(F, source, (from + i) * 4, ORDER).reinterpretAsInts();
+            IntVector bits = FloatVector.fromMemorySegment(F, source, (from + i) * 4, ORDER)
+                    .reinterpretAsInts();
             IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
             ShortVector half = (ShortVector) bits.add(odd)
                     .add(0x7fff)

@@ -40,7 +40,10 @@ public final class Workers implements AutoCloseable {
         this.team = new Thread[threads - 1];
         for (int i = 0; i < team.length; i++) {
             int thread = i + 1;
-            team[i] = Thread.ofPlatform().daemon().name("espalier-worker-" + thread).unstarted(() -> serve(thread));
+            team[i] = Thread.ofPlatform()
+                    .daemon()
+                    .name("espalier-worker-" + thread)
+                    .unstarted(() -> serve(thread));
             team[i].start();
         }
     }

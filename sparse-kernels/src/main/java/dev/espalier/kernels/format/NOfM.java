@@ -1,0 +1,458 @@
+package dev.espalier.kernels.format;
+
+import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.WeightFormat;
+import dev.espalier.kernels.cpu.CpuLinear;
+import dev.espalier.kernels.simd.CompilerHints;
+import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.VectorCheck;
+import dev.espalier.natives.os.Memory;
+import dev.espalier.tensor.DType;
+import dev.espalier.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
+
+/// N of each M consecutive inputs of an output are kept: packed values, and the place of each in its group.
+///
+/// A vector's lanes are rows, as many as the machine's vectors have 32-bit lanes (16, 8 or 4). A *step* is one kept weight
+/// of each of these rows; a group has N steps, in order of columns. Groups that keep fewer weights are filled with zeros. A
+/// block is one vector of index words and the values of the steps that the words describe. With field width f (2 bits for M
+/// up to 4, 4 bits up to 16, 8 bits up to 256) a block has S = 32 / f steps.
+///
+/// ```
+///   block   | index words: 1 vector | values of steps 0, 1 | values of steps 2, 3 | ... | S-2, S-1 |
+///
+///   index word of lane (row) r:  bits f s to f s + f - 1 = column within its group of step s
+///   16-bit values, lane r:       step 2 i in the low half, step 2 i + 1 in the high half
+///   F32 values:                  one vector a step
+/// ```
+///
+/// An odd N is stored as 2N:2M (1:4 as 2:8), so that two steps of a pair always lie in one group. Bytes a weight, 16-bit
+/// values: N/M · (2 + f/8): 2:4 1.125, 4:8 1.25, 1:4 0.625. The inner loop looks x up in a register: it permutes M columns
+/// of x, loaded as one vector, by the index words; no lanes are added up at the end. M up to the number of lanes is fast,
+/// larger M up to 256 is scalar code.
+public final class NOfM implements WeightFormat {
+    private static final int MAX_M = 256;
+    private static final int LANES = Kernel.LANES;
+
+    private final int kept;
+    private final int group;
+
+    private NOfM(int kept, int group) {
+        this.kept = kept;
+        this.group = group;
+    }
+
+    /// The format that keeps `n` of each `m`.
+    ///
+    /// @throws IllegalArgumentException unless 0 < n < m <= 256
+    public static NOfM of(int n, int m) {
+        if (n < 1 || n >= m || m > MAX_M) {
+            throw new IllegalArgumentException(
+                    "%d:%d is no format: N:M keeps N of each M inputs, 0 < N < M <= %d".formatted(n, m, MAX_M));
+        }
+        return new NOfM(n, m);
+    }
+
+    /// N, the weights kept of each group.
+    public int kept() {
+        return kept;
+    }
+
+    /// M, the size of a group.
+    public int group() {
+        return group;
+    }
+
+    @Override
+    public String name() {
+        return kept + ":" + group;
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof NOfM that && that.kept == kept && that.group == group;
+    }
+
+    @Override
+    public int hashCode() {
+        return 31 * kept + group;
+    }
+
+    @Override
+    public String refuses(Tensor dense) {
+        if (dense.dtype() == DType.I8) {
+            return Weights.refuses(dense);
+        }
+        if (dense.columns() % group != 0) {
+            return "its %d columns are no multiple of %d".formatted(dense.columns(), group);
+        }
+        for (int row = 0; row < dense.rows(); row++) {
+            for (int column = 0; column < dense.columns(); column += group) {
+                int count = 0;
+                for (int c = column; c < column + group; c++) {
+                    count += Weights.bits(dense.dtype(), dense.segment(), (long) row * dense.columns() + c) == 0 ? 0 : 1;
+                }
+                if (count > kept) {
+                    return "row %d keeps %d of columns %d to %d".formatted(row, count, column, column + group - 1);
+                }
+            }
+        }
+        return null;
+    }
+
+    @Override
+    public Linear pack(Tensor dense) {
+        String reason = refuses(dense);
+        if (reason != null) {
+            throw new IllegalArgumentException(name() + ": " + reason);
+        }
+        return new Packed(this, dense);
+    }
+
+    /// The packed matrix.
+    private static final class Packed implements CpuLinear {
+        private final Arena arena = Arena.ofShared();
+        private final NOfM format;
+        private final DType dtype;
+        private final int rows;
+        private final int columns;
+        /// N and M as stored: even N.
+        private final int n;
+
+        private final int m;
+        private final int field;
+        private final int steps;
+        private final int blocks;
+        private final long blockBytes;
+        private final long nonZeros;
+        private final long memory;
+
+        Packed(NOfM format, Tensor dense) {
+            this.format = format;
+            dtype = dense.dtype();
+            rows = dense.rows();
+            columns = dense.columns();
+            int twice = format.kept % 2 == 0 ? 1 : 2;
+            n = twice * format.kept;
+            m = twice * format.group;
+            field = m <= 4 ? 2 : m <= 16 ? 4 : 8;
+            steps = 32 / field;
+            blocks = Math.ceilDiv(Math.ceilDiv(columns, m) * n, steps);
+            blockBytes = 4L * LANES + (long) steps * LANES * dtype.bytes();
+            int slices = Math.ceilDiv(rows, LANES);
+            memory = Memory.allocate(Math.max(64, (long) slices * blocks * blockBytes), arena)
+                    .address();
+            nonZeros = write(dense);
+        }
+
+        private long write(Tensor dense) {
+            long count = 0;
+            for (int row = 0; row < rows; row++) {
+                for (int g = 0; g * m < columns; g++) {
+                    int step = g * n;
+                    for (int c = g * m; c < Math.min(columns, g * m + m); c++) {
+                        int bits = Weights.bits(dtype, dense.segment(), (long) row * columns + c);
+                        if (bits != 0) {
+                            long word = index(row, step);
+                            int place = (c - g * m) << step % steps * field;
+                            Raw.ALL.set(Raw.INT, word, Raw.ALL.get(Raw.INT, word) | place);
+                            Weights.store(dtype, value(row, step), bits);
+                            step++;
+                            count++;
+                        }
+                    }
+                }
+            }
+            return count;
+        }
+
+        private long block(int row, int step) {
+            return memory + ((long) (row / LANES) * blocks + step / steps) * blockBytes;
+        }
+
+        /// The address of the index word of a step.
+        private long index(int row, int step) {
+            return block(row, step) + 4L * (row % LANES);
+        }
+
+        /// The address of the value of a step.
+        private long value(int row, int step) {
+            long values = block(row, step) + 4L * LANES;
+            int s = step % steps;
+            return dtype == DType.F32
+                    ? values + 4L * ((long) s * LANES + row % LANES)
+                    : values + 4L * ((long) (s / 2) * LANES + row % LANES) + 2L * (s % 2);
+        }
+
+        @Override
+        public int rows() {
+            return rows;
+        }
+
+        @Override
+        public int columns() {
+            return columns;
+        }
+
+        @Override
+        public DType dtype() {
+            return dtype;
+        }
+
+        @Override
+        public WeightFormat format() {
+            return format;
+        }
+
+        @Override
+        public long bytes() {
+            return (long) Math.ceilDiv(rows, LANES) * blocks * blockBytes;
+        }
+
+        @Override
+        public long nonZeros() {
+            return nonZeros;
+        }
+
+        @Override
+        public void unpack(Tensor target) {
+            Weights.unpack(this, target);
+        }
+
+        @Override
+        public Input input() {
+            return Input.PLAIN;
+        }
+
+        @Override
+        public int grain() {
+            return LANES;
+        }
+
+        @Override
+        public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
+            // A table is a whole vector from the first column of the last group on; the filling steps go past that.
+            long xs = Raw.address(x, 4L * (columns + 64));
+            long ys = Raw.address(y, 4L * to);
+            for (int row = from; row < to; row += LANES) {
+                long begin = block(row, 0);
+                long end = begin + blocks * blockBytes;
+                long result = Kernel.RESULT.get().address();
+                if (!VectorCheck.compiled() || m > LANES) {
+                    scalar(row, Math.min(to, row + LANES), xs, ys);
+                    continue;
+                }
+                if (dtype == DType.F32) {
+                    Kernel.any32(begin, end, blockBytes, xs, n, 4L * m, field, result);
+                } else {
+                    int shift = Weights.shift(dtype);
+                    int low = Weights.lowMask(dtype);
+                    int high = Weights.highMask(dtype);
+                    float scale = Weights.scale(dtype);
+                    if (n == 2 && m == 4) {
+                        Kernel.twoOfFour(begin, end, xs, scale, shift, low, high, result);
+                    } else {
+                        Kernel.any16(begin, end, blockBytes, xs, n, 4L * m, field, scale, shift, low, high, result);
+                    }
+                }
+                MemorySegment.copy(Raw.ALL, result, Raw.ALL, ys + 4L * row, 4L * Math.min(LANES, to - row));
+            }
+        }
+
+        private void scalar(int from, int to, long x, long y) {
+            int stored = Math.ceilDiv(columns, m) * n;
+            for (int row = from; row < to; row++) {
+                float sum = 0;
+                for (int step = 0; step < stored; step++) {
+                    sum += Weights.value(dtype, value(row, step)) * Raw.ALL.get(Raw.FLOAT, x + 4L * column(row, step));
+                }
+                Raw.ALL.set(Raw.FLOAT, y + 4L * row, sum);
+            }
+        }
+
+        private int column(int row, int step) {
+            int word = Raw.ALL.get(Raw.INT, index(row, step));
+            return step / n * m + (word >>> step % steps * field & (1 << field) - 1);
+        }
+
+        @Override
+        public void expand(int rowFrom, int rowTo, int colFrom, int colTo, MemorySegment panel, int stride) {
+            long target = Raw.address(panel, 0);
+            for (int row = rowFrom; row < rowTo; row++) {
+                long to = target + 4L * (row - rowFrom) * stride;
+                Raw.ALL.asSlice(to, 4L * (colTo - colFrom)).fill((byte) 0);
+                int last = Math.ceilDiv(colTo, m) * n;
+                for (int step = colFrom / m * n; step < last; step++) {
+                    int column = column(row, step);
+                    float value = Weights.value(dtype, value(row, step));
+                    // The filling of a group names its column 0, which may hold a weight.
+                    if (value != 0 && column >= colFrom && column < colTo) {
+                        Raw.ALL.set(Raw.FLOAT, to + 4L * (column - colFrom), value);
+                    }
+                }
+            }
+        }
+
+        @Override
+        public void close() {
+            if (arena.scope().isAlive()) {
+                arena.close();
+            }
+        }
+    }
+
+    /// One slice of rows; the sums, one a lane, go to `result`.
+    private static final class Kernel {
+        private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+        private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+        static final int LANES = F.length();
+        private static final long VECTOR = 4L * LANES;
+        private static final boolean FMA = CompilerHints.fma();
+        static final ThreadLocal<MemorySegment> RESULT =
+                ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(VECTOR, 64));
+
+        static {
+            CompilerHints.excludeFromC1(Kernel.class);
+        }
+
+        private Kernel() {}
+
+        private static FloatVector mac(FloatVector a, FloatVector b, FloatVector sum) {
+            return FMA ? a.fma(b, sum) : a.mul(b).add(sum);
+        }
+
+        private static FloatVector low(IntVector v, int shift, int mask) {
+            return v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(mask)
+                    .reinterpretAsFloats();
+        }
+
+        private static FloatVector high(IntVector v, int shift, int mask) {
+            return v.lanewise(VectorOperators.ASHR, shift).and(mask).reinterpretAsFloats();
+        }
+
+        private static FloatVector look(IntVector index, IntVector table, int mask) {
+            return index.and(mask).selectFrom(table).reinterpretAsFloats();
+        }
+
+        /// 8 groups of 4 columns a block.
+        static void twoOfFour(
+                long begin, long end, long x, float scale, int shift, int low, int high, long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            long xp = x;
+            for (long p = begin; p != end; p += 9 * VECTOR) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                IntVector v;
+                IntVector table;
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale).reinterpretAsInts();
+                a0 = mac(low(v, shift, low), look(words, table, 3), a0);
+                a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 2), table, 3), a1);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 16, Raw.ORDER).mul(scale).reinterpretAsInts();
+                a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 4), table, 3), a2);
+                a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 6), table, 3), a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 32, Raw.ORDER).mul(scale).reinterpretAsInts();
+                a0 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 8), table, 3), a0);
+                a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 10), table, 3), a1);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 48, Raw.ORDER).mul(scale).reinterpretAsInts();
+                a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 12), table, 3), a2);
+                a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 14), table, 3), a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER).mul(scale).reinterpretAsInts();
+                a0 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 16), table, 3), a0);
+                a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 18), table, 3), a1);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 80, Raw.ORDER).mul(scale).reinterpretAsInts();
+                a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 20), table, 3), a2);
+                a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 22), table, 3), a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER).mul(scale).reinterpretAsInts();
+                a0 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 24), table, 3), a0);
+                a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 26), table, 3), a1);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 112, Raw.ORDER).mul(scale).reinterpretAsInts();
+                a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 28), table, 3), a2);
+                a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 30), table, 3), a3);
+                xp += 128;
+            }
+            a0.add(a2).add(a1.add(a3)).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        /// Any even N and M up to the number of lanes. `groupBytes`: a group's columns of x.
+        static void any16(
+                long begin,
+                long end,
+                long blockBytes,
+                long x,
+                int n,
+                long groupBytes,
+                int field,
+                float scale,
+                int shift,
+                int low,
+                int high,
+                long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            long xp = x;
+            int left = n;
+            int mask = (1 << field) - 1;
+            for (long block = begin; block != end; block += blockBytes) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
+                long next = block + blockBytes;
+                for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                    IntVector table = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER)
+                            .mul(scale)
+                            .reinterpretAsInts();
+                    a0 = mac(low(v, shift, low), look(words, table, mask), a0);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    a1 = mac(high(v, shift, high), look(words, table, mask), a1);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left -= 2;
+                    if (left == 0) {
+                        left = n;
+                        xp += groupBytes;
+                    }
+                }
+            }
+            a0.add(a1).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        static void any32(
+                long begin, long end, long blockBytes, long x, int n, long groupBytes, int field, long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            long xp = x;
+            int left = n;
+            int mask = (1 << field) - 1;
+            for (long block = begin; block != end; block += blockBytes) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
+                long next = block + blockBytes;
+                for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, p, Raw.ORDER);
+                    IntVector table = IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER);
+                    a0 = mac(v, look(words, table, mask), a0);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp += groupBytes;
+                    }
+                }
+            }
+            a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+    }
+}

@@ -1,0 +1,305 @@
+package dev.espalier.kernels.format;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.WeightFormat;
+import dev.espalier.kernels.cpu.CpuBackend;
+import dev.espalier.tensor.DType;
+import dev.espalier.tensor.InputException;
+import dev.espalier.tensor.Mask;
+import dev.espalier.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/// What every weight format owes, whatever its layout; runs over [WeightFormats#all] and some other N:M.
+class FormatContractTest {
+    private static final int[] SIZES = {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 172};
+    private static final int[] TOKENS = {1, 3, 17};
+    private static final DType[] TYPES = {DType.F32, DType.BF16, DType.F16};
+
+    private static List<CpuBackend> backends;
+
+    @BeforeAll
+    static void start() {
+        backends = List.of(new CpuBackend(1), new CpuBackend(2), new CpuBackend(3));
+    }
+
+    @AfterAll
+    static void stop() {
+        backends.forEach(CpuBackend::close);
+    }
+
+    static Stream<WeightFormat> formats() {
+        List<WeightFormat> formats = new ArrayList<>(WeightFormats.all());
+        formats.add(Dense.mapped());
+        formats.add(NOfM.of(1, 2));
+        formats.add(NOfM.of(3, 4));
+        formats.add(NOfM.of(2, 8));
+        formats.add(NOfM.of(5, 16));
+        formats.add(NOfM.of(6, 32));
+        formats.add(NOfM.of(13, 64));
+        return formats.stream();
+    }
+
+    @ParameterizedTest
+    @MethodSource("formats")
+    void productsEqualFloat64WithinTheSumsRounding(WeightFormat format) {
+        Random random = new Random(20261126);
+        try (Arena arena = Arena.ofShared()) {
+            for (DType type : TYPES) {
+                for (int i = 0; i < SIZES.length; i++) {
+                    int rows = SIZES[i];
+                    for (int columns : columns(format, i)) {
+                        for (double sparsity : sparsities(format)) {
+                            Tensor dense = weights(arena, random, format, type, rows, columns, sparsity);
+                            try (Linear packed = format.pack(dense)) {
+                                for (int tokens : TOKENS) {
+                                    check(arena, random, dense, packed, tokens);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private static void check(Arena arena, Random random, Tensor dense, Linear packed, int tokens) {
+        int rows = dense.rows();
+        int columns = dense.columns();
+        Tensor x = flush(arena, DType.F32, tokens, columns);
+        Tensor bias = tokens == 3 ? null : flush(arena, DType.F32, 1, rows);
+        fill(x, random);
+        if (bias != null) {
+            fill(bias, random);
+        }
+        Tensor y = flush(arena, DType.F32, tokens, rows);
+        float[] first = null;
+        for (CpuBackend backend : backends) {
+            y.segment().fill((byte) 0x7f);
+            backend.linear(packed, bias, x, y);
+            if (first == null) {
+                first = y.toFloats();
+            } else {
+                assertArrayEquals(first, y.toFloats(), () -> "threads change bits of " + packed.format().name());
+            }
+        }
+        for (int token = 0; token < tokens; token++) {
+            for (int row = 0; row < rows; row++) {
+                double sum = bias == null ? 0 : bias.get(0, row);
+                double norm = Math.abs(sum);
+                for (int c = 0; c < columns; c++) {
+                    double product = (double) dense.get(row, c) * x.get(token, c);
+                    sum += product;
+                    norm += Math.abs(product);
+                }
+                // Every partial sum of float32 is rounded by at most half a unit, 2^-24 of it, and there are at most
+                // columns + 1 of them; none exceeds the sum of the magnitudes.
+                double tolerance = (columns + 1) * 0x1p-24 * norm;
+                int t = token;
+                int r = row;
+                double expected = sum;
+                assertEquals(
+                        sum,
+                        y.get(token, row),
+                        tolerance,
+                        () -> "%s %s, %d tokens: y[%d, %d] should be %g"
+                                .formatted(packed.format().name(), dense, tokens, t, r, expected));
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("formats")
+    void unpackingGivesBackEveryBit(WeightFormat format) {
+        Random random = new Random(7);
+        try (Arena arena = Arena.ofShared()) {
+            for (DType type : TYPES) {
+                for (int i = 0; i < SIZES.length; i++) {
+                    int rows = SIZES[i];
+                    for (int columns : columns(format, i)) {
+                        Tensor dense = weights(arena, random, format, type, rows, columns, 0.6);
+                        try (Linear packed = format.pack(dense)) {
+                            assertEquals(rows, packed.rows());
+                            assertEquals(columns, packed.columns());
+                            assertEquals(type, packed.dtype());
+                            assertEquals(format, packed.format());
+                            assertEquals(Mask.of(dense).count(), packed.nonZeros());
+                            assertTrue(packed.bytes() >= packed.nonZeros() * type.bytes());
+                            Tensor back = flush(arena, type, rows, columns);
+                            packed.unpack(back);
+                            assertEquals(-1, back.segment().mismatch(dense.segment()), () -> format.name() + " " + dense);
+                            Tensor wide = flush(arena, DType.F32, rows, columns);
+                            packed.unpack(wide);
+                            assertArrayEquals(dense.toFloats(), wide.toFloats());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("formats")
+    void rowsWithoutWeightsGiveExactlyZeroOrTheBias(WeightFormat format) {
+        Random random = new Random(3);
+        try (Arena arena = Arena.ofShared()) {
+            for (DType type : TYPES) {
+                int rows = 37;
+                int columns = 192;
+                Tensor dense = Tensor.allocate(arena, type, rows, columns);
+                Tensor one = weights(arena, random, format, type, 1, columns, 0.6);
+                MemorySegment.copy(one.segment(), 0, dense.segment(), 20 * one.bytes(), one.bytes());
+                try (Linear packed = format.pack(dense)) {
+                    for (int tokens : TOKENS) {
+                        Tensor x = flush(arena, DType.F32, tokens, columns);
+                        fill(x, random);
+                        Tensor bias = flush(arena, DType.F32, 1, rows);
+                        fill(bias, random);
+                        Tensor y = flush(arena, DType.F32, tokens, rows);
+                        backends.get(1).linear(packed, null, x, y);
+                        Tensor shifted = flush(arena, DType.F32, tokens, rows);
+                        backends.get(1).linear(packed, bias, x, shifted);
+                        for (int token = 0; token < tokens; token++) {
+                            for (int row = 0; row < rows; row++) {
+                                if (row != 20) {
+                                    assertEquals(0f, y.get(token, row));
+                                    assertEquals(bias.get(0, row), shifted.get(token, row));
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("formats")
+    void negativeZerosAreZeros(WeightFormat format) {
+        try (Arena arena = Arena.ofShared()) {
+            for (DType type : TYPES) {
+                Tensor dense = Tensor.allocate(arena, type, 16, 64);
+                for (int i = 0; i < dense.size(); i++) {
+                    dense.set(i / 64, i % 64, -0f);
+                }
+                dense.set(3, 5, -1.5f);
+                assertNull(format.refuses(dense));
+                try (Linear packed = format.pack(dense)) {
+                    assertEquals(1, packed.nonZeros());
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("formats")
+    void subnormalAndLargeWeightsKeepTheirValue(WeightFormat format) {
+        try (Arena arena = Arena.ofShared()) {
+            Tensor dense = Tensor.allocate(arena, DType.F16, 16, 64);
+            dense.set(0, 1, 0x1p-24f);
+            dense.set(1, 2, -0x1.8p-15f);
+            dense.set(2, 3, 65504f);
+            try (Linear packed = format.pack(dense)) {
+                Tensor x = Tensor.allocate(arena, DType.F32, 1, 64);
+                for (int c = 0; c < 64; c++) {
+                    x.set(0, c, 3f);
+                }
+                Tensor y = Tensor.allocate(arena, DType.F32, 1, 16);
+                backends.get(0).linear(packed, null, x, y);
+                assertEquals(3 * 0x1p-24f, y.get(0, 0));
+                assertEquals(-3 * 0x1.8p-15f, y.get(0, 1));
+                assertEquals(3 * 65504f, y.get(0, 2));
+            }
+        }
+    }
+
+    @Test
+    void aGroupThatKeepsTooManyIsNamed() {
+        try (Arena arena = Arena.ofShared()) {
+            Tensor dense = Tensor.allocate(arena, DType.BF16, 5, 16);
+            for (int c = 9; c < 12; c++) {
+                dense.set(3, c, 1f);
+            }
+            assertEquals("row 3 keeps 3 of columns 8 to 11", NOfM.of(2, 4).refuses(dense));
+            assertThrows(IllegalArgumentException.class, () -> NOfM.of(2, 4).pack(dense));
+            assertNull(NOfM.of(3, 4).refuses(dense));
+            assertEquals("its 16 columns are no multiple of 5", NOfM.of(2, 5).refuses(dense));
+        }
+    }
+
+    @Test
+    void namesAreFoundAndUnknownOnesListed() {
+        for (WeightFormat format : WeightFormats.all()) {
+            assertEquals(format, WeightFormats.named(format.name()));
+        }
+        assertEquals(NOfM.of(7, 9), WeightFormats.named("7:9"));
+        InputException unknown = assertThrows(InputException.class, () -> WeightFormats.named("sparse"));
+        assertTrue(unknown.getMessage().contains("bitmask"), unknown.getMessage());
+        assertThrows(InputException.class, () -> WeightFormats.named("5:4"));
+        assertThrows(InputException.class, () -> WeightFormats.named("0:4"));
+        assertThrows(InputException.class, () -> WeightFormats.named("2:400"));
+    }
+
+    /// Some columns to go with the `i`th number of rows, so that over all rows every size comes up several times.
+    private static int[] columns(WeightFormat format, int i) {
+        if (format instanceof NOfM pattern) {
+            int m = pattern.group();
+            int[] columns = {m, 2 * m, 3 * m, 172 / m * m + m, 512 / m * m};
+            return new int[] {columns[i % 5], columns[(i + 2) % 5]};
+        }
+        int n = SIZES.length;
+        return new int[] {SIZES[i], SIZES[(i + 5) % n], SIZES[n - 1 - i]};
+    }
+
+    private static double[] sparsities(WeightFormat format) {
+        return format instanceof NOfM ? new double[] {0, 0.5, 1} : new double[] {0, 0.5, 0.7, 0.9, 1};
+    }
+
+    /// Random weights that `format` takes: `sparsity` of them zero, or for N:M of those that a group may keep.
+    private static Tensor weights(
+            Arena arena, Random random, WeightFormat format, DType type, int rows, int columns, double sparsity) {
+        Tensor dense = flush(arena, type, rows, columns);
+        int kept = format instanceof NOfM pattern ? pattern.kept() : 1;
+        int group = format instanceof NOfM pattern ? pattern.group() : 1;
+        for (int row = 0; row < rows; row++) {
+            for (int from = 0; from < columns; from += group) {
+                int[] places =
+                        random.ints(0, group).distinct().limit(kept).toArray();
+                for (int place : places) {
+                    if (random.nextDouble() >= sparsity) {
+                        dense.set(row, from + place, (float) random.nextGaussian() + 0.01f);
+                    }
+                }
+            }
+        }
+        return dense;
+    }
+
+    private static void fill(Tensor x, Random random) {
+        for (int row = 0; row < x.rows(); row++) {
+            for (int c = 0; c < x.columns(); c++) {
+                x.set(row, c, (float) random.nextGaussian());
+            }
+        }
+    }
+
+    /// A tensor that ends where its segment ends, so that the JDK's own checks catch reads past it.
+    private static Tensor flush(Arena arena, DType type, int rows, int columns) {
+        return Tensor.of(type, rows, columns, arena.allocate((long) rows * columns * type.bytes(), 4));
+    }
+}
