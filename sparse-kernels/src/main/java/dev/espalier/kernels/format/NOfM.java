@@ -95,7 +95,8 @@ public final class NOfM implements WeightFormat {
             for (int column = 0; column < dense.columns(); column += group) {
                 int count = 0;
                 for (int c = column; c < column + group; c++) {
-                    count += Weights.bits(dense.dtype(), dense.segment(), (long) row * dense.columns() + c) == 0 ? 0 : 1;
+                    count +=
+                            Weights.bits(dense.dtype(), dense.segment(), (long) row * dense.columns() + c) == 0 ? 0 : 1;
                 }
                 if (count > kept) {
                     return "row %d keeps %d of columns %d to %d".formatted(row, count, column, column + group - 1);
@@ -342,8 +343,7 @@ public final class NOfM implements WeightFormat {
         }
 
         /// 8 groups of 4 columns a block.
-        static void twoOfFour(
-                long begin, long end, long x, float scale, int shift, int low, int high, long result) {
+        static void twoOfFour(long begin, long end, long x, float scale, int shift, int low, int high, long result) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -354,35 +354,51 @@ public final class NOfM implements WeightFormat {
                 IntVector v;
                 IntVector table;
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale).reinterpretAsInts();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
                 a0 = mac(low(v, shift, low), look(words, table, 3), a0);
                 a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 2), table, 3), a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 16, Raw.ORDER).mul(scale).reinterpretAsInts();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 16, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
                 a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 4), table, 3), a2);
                 a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 6), table, 3), a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 32, Raw.ORDER).mul(scale).reinterpretAsInts();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 32, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
                 a0 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 8), table, 3), a0);
                 a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 10), table, 3), a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 48, Raw.ORDER).mul(scale).reinterpretAsInts();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 48, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
                 a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 12), table, 3), a2);
                 a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 14), table, 3), a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER).mul(scale).reinterpretAsInts();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
                 a0 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 16), table, 3), a0);
                 a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 18), table, 3), a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 80, Raw.ORDER).mul(scale).reinterpretAsInts();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 80, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
                 a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 20), table, 3), a2);
                 a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 22), table, 3), a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER).mul(scale).reinterpretAsInts();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
                 a0 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 24), table, 3), a0);
                 a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 26), table, 3), a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 112, Raw.ORDER).mul(scale).reinterpretAsInts();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 112, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
                 a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 28), table, 3), a2);
                 a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 30), table, 3), a3);
                 xp += 128;

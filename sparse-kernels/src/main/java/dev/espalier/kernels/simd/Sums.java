@@ -41,7 +41,9 @@ public final class Sums {
     /// Writes `scale` times the lane sum of the first `rows` accumulators at `scratch` to float32 values from address `y` on.
     public static void fold(long scratch, int rows, float scale, long y) {
         for (int row = 0; row < rows; row++) {
-            float sum = VECTORS && LANES <= 16 ? vectorSum(scratch + (long) row * STRIDE) : scalarSum(scratch + (long) row * STRIDE);
+            float sum = VECTORS && LANES <= 16
+                    ? vectorSum(scratch + (long) row * STRIDE)
+                    : scalarSum(scratch + (long) row * STRIDE);
             Raw.ALL.set(Raw.FLOAT, y + row * 4L, scale * sum);
         }
     }

@@ -95,7 +95,10 @@ class FormatContractTest {
             if (first == null) {
                 first = y.toFloats();
             } else {
-                assertArrayEquals(first, y.toFloats(), () -> "threads change bits of " + packed.format().name());
+                assertArrayEquals(
+                        first,
+                        y.toFloats(),
+                        () -> "threads change bits of " + packed.format().name());
             }
         }
         for (int token = 0; token < tokens; token++) {
@@ -142,7 +145,8 @@ class FormatContractTest {
                             assertTrue(packed.bytes() >= packed.nonZeros() * type.bytes());
                             Tensor back = flush(arena, type, rows, columns);
                             packed.unpack(back);
-                            assertEquals(-1, back.segment().mismatch(dense.segment()), () -> format.name() + " " + dense);
+                            assertEquals(
+                                    -1, back.segment().mismatch(dense.segment()), () -> format.name() + " " + dense);
                             Tensor wide = flush(arena, DType.F32, rows, columns);
                             packed.unpack(wide);
                             assertArrayEquals(dense.toFloats(), wide.toFloats());
@@ -278,8 +282,7 @@ class FormatContractTest {
         int group = format instanceof NOfM pattern ? pattern.group() : 1;
         for (int row = 0; row < rows; row++) {
             for (int from = 0; from < columns; from += group) {
-                int[] places =
-                        random.ints(0, group).distinct().limit(kept).toArray();
+                int[] places = random.ints(0, group).distinct().limit(kept).toArray();
                 for (int place : places) {
                     if (random.nextDouble() >= sparsity) {
                         dense.set(row, from + place, (float) random.nextGaussian() + 0.01f);
