@@ -5,4 +5,7 @@ module dev.espalier.tools {
     requires jdk.httpserver;
 
     exports dev.espalier.tools.demo;
+
+    opens dev.espalier.tools to
+            info.picocli;
 }

@@ -28,6 +28,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 
 /// A model at rest: its config, its tokenizer's files, and its weights by name.
@@ -186,6 +187,14 @@ public final class Checkpoint implements AutoCloseable {
         return new Checkpoint(name, folder, changed, generationConfig, files, converted, metadata, arena);
     }
 
+    /// This checkpoint with the tensors `edited` changed by `edit`, which gets each as a copy of its own, when it is read.
+    /// The result shares this checkpoint's memory: close this one, after the result is no longer used.
+    public Checkpoint edited(Set<String> edited, Consumer<Tensor> edit) {
+        Map<String, StoredTensor> changed = new TreeMap<>(tensors);
+        edited.forEach(tensor -> changed.put(tensor, new StoredTensor.Edited(stored(tensor), edit)));
+        return new Checkpoint(name, folder, config, generationConfig, ownFiles, changed, metadata, arena);
+    }
+
     /// The folder's last name, or the built-in model's.
     public String name() {
         return name;
@@ -290,6 +299,11 @@ public final class Checkpoint implements AutoCloseable {
     /// Bytes that a tensor takes in its file.
     public long bytes(String tensor) {
         return stored(tensor).bytes();
+    }
+
+    /// How many elements of a tensor are not zero; -0.0 is a zero. A packed tensor knows, of others all are looked at.
+    public long nonZeros(String tensor) {
+        return stored(tensor).nonZeros();
     }
 
     /// Bytes that all tensors take in their files.

@@ -293,6 +293,11 @@ public final class Packed {
         }
 
         @Override
+        public long nonZeros() {
+            return values.shape().getFirst();
+        }
+
+        @Override
         public Tensor read(Arena arena) {
             MemorySegment bits = in.bytes(mask);
             MemorySegment kept = in.bytes(values);

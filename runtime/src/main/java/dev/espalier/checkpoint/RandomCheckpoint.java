@@ -202,6 +202,12 @@ public final class RandomCheckpoint {
             return false;
         }
 
+        /// A normal number is never zero, and none of these is small enough to be rounded to it.
+        @Override
+        public long nonZeros() {
+            return (long) rows() * columns();
+        }
+
         @Override
         public Tensor read(Arena arena) {
             Tensor tensor = Tensor.allocate(arena, dtype, rows(), columns());

@@ -7,6 +7,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /// One named tensor of a checkpoint, however it is stored: where it is, its type and shape, and how to read it.
 interface StoredTensor {
@@ -34,6 +35,13 @@ interface StoredTensor {
 
     /// The tensor, dense. A packed or computed one is allocated in `arena`.
     Tensor read(Arena arena);
+
+    /// How many elements are not zero; -0.0 is a zero.
+    default long nonZeros() {
+        try (Arena scratch = Arena.ofShared()) {
+            return Packed.kept(read(scratch));
+        }
+    }
 
     /// The element type, for the types that the backends know.
     default DType dtype() {
@@ -167,6 +175,51 @@ interface StoredTensor {
                 }
             }
             return converted;
+        }
+    }
+
+    /// A copy of another tensor that `edit` has changed in place.
+    record Edited(StoredTensor source, Consumer<Tensor> edit) implements StoredTensor {
+        @Override
+        public String name() {
+            return source.name();
+        }
+
+        @Override
+        public String file() {
+            return source.file();
+        }
+
+        @Override
+        public String type() {
+            return source.type();
+        }
+
+        @Override
+        public List<Long> shape() {
+            return source.shape();
+        }
+
+        @Override
+        public long bytes() {
+            return (long) rows() * columns() * dtype().bytes();
+        }
+
+        @Override
+        public boolean plain() {
+            return false;
+        }
+
+        @Override
+        public Tensor read(Arena arena) {
+            Tensor copy = source.read(arena);
+            if (source.plain()) {
+                Tensor own = Tensor.allocate(arena, copy.dtype(), copy.rows(), copy.columns());
+                MemorySegment.copy(copy.segment(), 0, own.segment(), 0, copy.bytes());
+                copy = own;
+            }
+            edit.accept(copy);
+            return copy;
         }
     }
 }

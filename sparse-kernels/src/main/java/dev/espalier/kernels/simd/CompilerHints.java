@@ -10,6 +10,7 @@ import javax.management.JMException;
 import javax.management.MBeanServer;
 import javax.management.ObjectName;
 import javax.management.openmbean.CompositeData;
+import jdk.incubator.vector.FloatVector;
 
 /// What a kernel has to tell HotSpot, and ask it, so that its vector code is compiled as meant.
 ///
@@ -19,6 +20,11 @@ public final class CompilerHints {
     private static final boolean FMA = !"false".equals(option("UseFMA"));
 
     private CompilerHints() {}
+
+    /// Bits of the vectors that the kernels compute with.
+    public static int vectorBits() {
+        return FloatVector.SPECIES_PREFERRED.vectorBitSize();
+    }
 
     /// Keeps the methods of `classes` away from the client compiler C1: it cannot compile large unrolled vector loops ("out
     /// of virtual registers"), and a method on which it has failed may stay interpreted for good, a hundred times slower.

@@ -1,0 +1,94 @@
+package dev.espalier.tools;
+
+import dev.espalier.tensor.DType;
+import dev.espalier.tensor.InputException;
+import picocli.CommandLine.Option;
+
+/// How a model is loaded: the options that all verbs which compute share.
+final class ModelOptions {
+    /// The element types that weights can be kept in.
+    enum Type {
+        AUTO(null),
+        F32(DType.F32),
+        BF16(DType.BF16),
+        F16(DType.F16);
+
+        private final DType dtype;
+
+        Type(DType dtype) {
+            this.dtype = dtype;
+        }
+
+        /// Null: as they are stored.
+        DType dtype() {
+            return dtype;
+        }
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(java.util.Locale.ROOT);
+        }
+    }
+
+    @Option(
+            names = "--device",
+            paramLabel = "auto|cpu|cuda",
+            defaultValue = "auto",
+            description = "Where to compute. Default: ${DEFAULT-VALUE}.")
+    private String device;
+
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            description = "Threads to compute with; results do not depend on it. Default: the processors allowed.")
+    private Integer threads;
+
+    @Option(
+            names = "--dtype",
+            paramLabel = "auto|f32|bf16|f16",
+            defaultValue = "auto",
+            description = "The type that weights are kept in; arithmetic is float32. Default: as they are stored.")
+    private Type dtype;
+
+    @Option(
+            names = "--format",
+            paramLabel = "FORMAT",
+            defaultValue = "auto",
+            description = "How linear layers lie in memory: auto, dense, bitmask, csr, or an N:M pattern such as 2:4."
+                    + " Default: what suits each layer's zeros and measures fastest here.")
+    private String format;
+
+    /// The element type that was asked for, null for the stored one.
+    DType dtype() {
+        return dtype.dtype();
+    }
+
+    String format() {
+        return format;
+    }
+
+    /// The number of threads that was asked for, or `otherwise`.
+    ///
+    /// @throws InputException if it is not positive
+    int threads(int otherwise) {
+        if (threads == null) {
+            return otherwise;
+        }
+        if (threads < 1 || threads > 1024) {
+            throw new InputException("--threads " + threads + ": it must be 1 to 1024.");
+        }
+        return threads;
+    }
+
+    /// Refuses a device that is not there.
+    ///
+    /// @throws InputException if `--device` is not usable
+    void requireDevice() {
+        switch (device) {
+            case "auto", "cpu" -> {}
+            case "cuda" -> throw new InputException(
+                    "--device cuda: this version computes on the CPU only; leave the option out, or say cpu.");
+            default -> throw new InputException("--device " + device + ": it must be auto, cpu or cuda.");
+        }
+    }
+}

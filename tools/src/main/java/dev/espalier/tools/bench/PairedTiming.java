@@ -1,0 +1,73 @@
+package dev.espalier.tools.bench;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.IntConsumer;
+
+/// Times several pieces of work against the first of them.
+///
+/// The memory bandwidth of a machine moves from minute to minute, so times taken one after the other say little. Here the
+/// works take turns in every round, forth and back, and what counts is the median over the rounds of the ratio within a
+/// round.
+///
+/// @param seconds the median time of one run
+/// @param ratio how many times faster than the first work: the median of the paired ratios
+/// @param ratioMin the smallest paired ratio
+/// @param ratioMax the largest
+public record PairedTiming(double seconds, double ratio, double ratioMin, double ratioMax) {
+    /// Times `works`, each run as often as it takes to fill `seconds` in each of `rounds`, after a warm-up.
+    ///
+    /// @param progress hears the number of rounds done
+    public static List<PairedTiming> of(List<Runnable> works, int rounds, double seconds, IntConsumer progress) {
+        int[] repeats = new int[works.size()];
+        for (int i = 0; i < repeats.length; i++) {
+            repeats[i] = warmUp(works.get(i), seconds);
+        }
+        double[][] times = new double[works.size()][rounds];
+        for (int round = 0; round < rounds; round++) {
+            for (int turn = 0; turn < works.size(); turn++) {
+                int i = round % 2 == 0 ? turn : works.size() - 1 - turn;
+                times[i][round] = time(works.get(i), repeats[i]);
+            }
+            progress.accept(round + 1);
+        }
+        List<PairedTiming> results = new ArrayList<>();
+        for (double[] own : times) {
+            double[] ratios = new double[rounds];
+            for (int round = 0; round < rounds; round++) {
+                ratios[round] = times[0][round] / own[round];
+            }
+            Arrays.sort(ratios);
+            results.add(new PairedTiming(median(own), median(ratios), ratios[0], ratios[rounds - 1]));
+        }
+        return results;
+    }
+
+    /// The middle of `values`, or the mean of the two in the middle.
+    public static double median(double... values) {
+        double[] sorted = values.clone();
+        Arrays.sort(sorted);
+        int middle = sorted.length / 2;
+        return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+    }
+
+    /// Runs `work` for about twice `seconds`, for the compiler, and returns how many runs fill `seconds`.
+    private static int warmUp(Runnable work, double seconds) {
+        double last = time(work, 1);
+        double spent = last;
+        while (spent < 2 * seconds) {
+            last = time(work, 1);
+            spent += last;
+        }
+        return Math.max(1, (int) Math.ceil(seconds / Math.max(last, 1e-7)));
+    }
+
+    private static double time(Runnable work, int repeats) {
+        long start = System.nanoTime();
+        for (int i = 0; i < repeats; i++) {
+            work.run();
+        }
+        return (System.nanoTime() - start) / 1e9 / repeats;
+    }
+}
