@@ -10,7 +10,7 @@ import java.util.stream.Collectors;
 /// The weight formats that the CPU has kernels for.
 public final class WeightFormats {
     private static final List<WeightFormat> ALL =
-            List.of(Dense.tiled(), Bitmask.of(), NOfM.of(2, 4), NOfM.of(4, 8), NOfM.of(1, 4));
+            List.of(Dense.tiled(), Bitmask.of(), Swell.of(), NOfM.of(2, 4), NOfM.of(4, 8), NOfM.of(1, 4), Csr.of());
 
     private static final Pattern N_OF_M = Pattern.compile("(\\d{1,9}):(\\d{1,9})");
 

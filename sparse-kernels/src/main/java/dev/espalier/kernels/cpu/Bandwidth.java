@@ -1,0 +1,86 @@
+package dev.espalier.kernels.cpu;
+
+import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.Workers;
+import dev.espalier.natives.os.Memory;
+import java.lang.foreign.Arena;
+import java.util.concurrent.atomic.LongAdder;
+
+/// How fast this machine reads memory that lies in no cache: the ceiling of decode speed, since every token reads all
+/// weights.
+public final class Bandwidth implements AutoCloseable {
+    /// More than the caches of most machines hold, and than what several threads share.
+    private static final long BYTES = 1L << 28;
+
+    private static final int CHUNK = 1 << 16;
+    private static final int PASSES = 5;
+
+    private final Arena arena = Arena.ofShared();
+    private final long address;
+    private final int chunks;
+    private final LongAdder sink = new LongAdder();
+
+    /// Memory on huge pages, written once so that it is really there.
+    public Bandwidth() {
+        long room = Memory.available().orElse(Long.MAX_VALUE) / 4;
+        chunks = Math.toIntExact(Math.max(1, Math.min(BYTES, room) / CHUNK));
+        address = Memory.allocate((long) chunks * CHUNK, arena).fill((byte) 1).address();
+    }
+
+    /// Reads the memory once with all threads of `workers`; GB/s, decimal.
+    public double measure(Workers workers) {
+        long start = System.nanoTime();
+        workers.rows(chunks, 1, (from, to, thread) -> {
+            long sum = 0;
+            for (int chunk = from; chunk < to; chunk++) {
+                sum += sum(address + (long) chunk * CHUNK);
+            }
+            sink.add(sum);
+        });
+        return (double) chunks * CHUNK / (System.nanoTime() - start);
+    }
+
+    /// The fastest of some passes with all threads of `workers`; GB/s, decimal.
+    public static double read(Workers workers) {
+        try (Bandwidth bandwidth = new Bandwidth()) {
+            double best = 0;
+            for (int pass = 0; pass < PASSES; pass++) {
+                best = Math.max(best, bandwidth.measure(workers));
+            }
+            return best;
+        }
+    }
+
+    /// The fastest of some passes with `threads` threads; GB/s, decimal.
+    public static double read(int threads) {
+        try (Workers workers = new Workers(threads)) {
+            return read(workers);
+        }
+    }
+
+    /// The fastest of some passes with one thread; GB/s, decimal.
+    public static double readOneThread() {
+        return read(1);
+    }
+
+    /// Every eighth word is enough: memory comes in lines of 64 bytes. Four sums, so that no load waits for an addition.
+    private static long sum(long chunk) {
+        long a = 0;
+        long b = 0;
+        long c = 0;
+        long d = 0;
+        long end = chunk + CHUNK;
+        for (long p = chunk; p != end; p += 256) {
+            a += Raw.ALL.get(Raw.LONG, p);
+            b += Raw.ALL.get(Raw.LONG, p + 64);
+            c += Raw.ALL.get(Raw.LONG, p + 128);
+            d += Raw.ALL.get(Raw.LONG, p + 192);
+        }
+        return a + b + c + d;
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}
