@@ -141,12 +141,11 @@ public final class Csr implements WeightFormat {
             long xs = Raw.address(x, 4L * columns);
             long ys = Raw.address(y, 4L * to);
             for (int row = from; row < to; row++) {
-                float sum =
-                        switch (dtype) {
-                            case F32 -> row32(starts[row], starts[row + 1], xs);
-                            case BF16 -> rowBf16(starts[row], starts[row + 1], xs);
-                            default -> rowF16(starts[row], starts[row + 1], xs);
-                        };
+                float sum = switch (dtype) {
+                    case F32 -> row32(starts[row], starts[row + 1], xs);
+                    case BF16 -> rowBf16(starts[row], starts[row + 1], xs);
+                    default -> rowF16(starts[row], starts[row + 1], xs);
+                };
                 Raw.ALL.set(Raw.FLOAT, ys + 4L * row, sum);
             }
         }
@@ -200,7 +199,8 @@ public final class Csr implements WeightFormat {
                     if (column >= colTo) {
                         break;
                     }
-                    Raw.ALL.set(Raw.FLOAT, to + 4L * (column - colFrom), Weights.value(dtype, values + i * dtype.bytes()));
+                    Raw.ALL.set(
+                            Raw.FLOAT, to + 4L * (column - colFrom), Weights.value(dtype, values + i * dtype.bytes()));
                 }
             }
         }

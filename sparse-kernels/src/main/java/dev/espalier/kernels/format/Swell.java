@@ -292,7 +292,8 @@ public final class Swell implements WeightFormat {
         public void expand(int rowFrom, int rowTo, int colFrom, int colTo, MemorySegment panel, int stride) {
             long target = Raw.address(panel, 0);
             for (int row = rowFrom; row < rowTo; row++) {
-                Raw.ALL.asSlice(target + 4L * (row - rowFrom) * stride, 4L * (colTo - colFrom))
+                Raw.ALL
+                        .asSlice(target + 4L * (row - rowFrom) * stride, 4L * (colTo - colFrom))
                         .fill((byte) 0);
             }
             for (int row = rowFrom; row < rowTo; row += LANES) {
@@ -391,16 +392,44 @@ public final class Swell implements WeightFormat {
                 bp += 16;
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
                 a0 = mac(low(v, shift, low), look(words, x + 4 * (b & 0xffff)).mul(scale), a0);
-                a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 4), x + 4 * (b >>> 16 & 0xffff)).mul(scale), a1);
+                a1 = mac(
+                        high(v, shift, high),
+                        look(words.lanewise(VectorOperators.LSHR, 4), x + 4 * (b >>> 16 & 0xffff))
+                                .mul(scale),
+                        a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 8), x + 4 * (b >>> 32 & 0xffff)).mul(scale), a2);
-                a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 12), x + 4 * (b >>> 48)).mul(scale), a3);
+                a2 = mac(
+                        low(v, shift, low),
+                        look(words.lanewise(VectorOperators.LSHR, 8), x + 4 * (b >>> 32 & 0xffff))
+                                .mul(scale),
+                        a2);
+                a3 = mac(
+                        high(v, shift, high),
+                        look(words.lanewise(VectorOperators.LSHR, 12), x + 4 * (b >>> 48))
+                                .mul(scale),
+                        a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                a0 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 16), x + 4 * (c & 0xffff)).mul(scale), a0);
-                a1 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 20), x + 4 * (c >>> 16 & 0xffff)).mul(scale), a1);
+                a0 = mac(
+                        low(v, shift, low),
+                        look(words.lanewise(VectorOperators.LSHR, 16), x + 4 * (c & 0xffff))
+                                .mul(scale),
+                        a0);
+                a1 = mac(
+                        high(v, shift, high),
+                        look(words.lanewise(VectorOperators.LSHR, 20), x + 4 * (c >>> 16 & 0xffff))
+                                .mul(scale),
+                        a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                a2 = mac(low(v, shift, low), look(words.lanewise(VectorOperators.LSHR, 24), x + 4 * (c >>> 32 & 0xffff)).mul(scale), a2);
-                a3 = mac(high(v, shift, high), look(words.lanewise(VectorOperators.LSHR, 28), x + 4 * (c >>> 48)).mul(scale), a3);
+                a2 = mac(
+                        low(v, shift, low),
+                        look(words.lanewise(VectorOperators.LSHR, 24), x + 4 * (c >>> 32 & 0xffff))
+                                .mul(scale),
+                        a2);
+                a3 = mac(
+                        high(v, shift, high),
+                        look(words.lanewise(VectorOperators.LSHR, 28), x + 4 * (c >>> 48))
+                                .mul(scale),
+                        a3);
             }
             a0.add(a2).add(a1.add(a3)).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         }
