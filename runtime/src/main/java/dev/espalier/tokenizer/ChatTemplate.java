@@ -41,8 +41,7 @@ public final class ChatTemplate {
 
     /// The tokenizer's own template, or a plain one where it has none: `User: …`, `Assistant: …`, a line each.
     public static ChatTemplate of(Tokenizer tokenizer) {
-        return new ChatTemplate(
-                tokenizer.chatTemplate().orElse(PLAIN), tokenizer.bosToken(), tokenizer.eosToken());
+        return new ChatTemplate(tokenizer.chatTemplate().orElse(PLAIN), tokenizer.bosToken(), tokenizer.eosToken());
     }
 
     /// A given template.
@@ -99,7 +98,8 @@ public final class ChatTemplate {
         return switch (content) {
             case null -> "";
             case String text -> text;
-            case List<?> parts -> String.join("\n", parts.stream().map(ChatTemplate::part).toList());
+            case List<?> parts ->
+                String.join("\n", parts.stream().map(ChatTemplate::part).toList());
             default -> throw new InputException("a message's 'content' must be a string or a list of text parts");
         };
     }
@@ -112,7 +112,7 @@ public final class ChatTemplate {
             return text;
         }
         Object type = part instanceof Map<?, ?> map ? map.get("type") : null;
-        throw new InputException("a content part of type '" + Optional.ofNullable(type).orElse("unknown")
-                + "' is not supported; supported: text");
+        throw new InputException("a content part of type '"
+                + Optional.ofNullable(type).orElse("unknown") + "' is not supported; supported: text");
     }
 }

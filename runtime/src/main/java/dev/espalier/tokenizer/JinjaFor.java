@@ -20,7 +20,8 @@ import java.util.regex.Pattern;
 final class JinjaFor extends ForTag {
     private static final long serialVersionUID = 1L;
 
-    private static final Pattern CLAUSE = Pattern.compile("\\s*(?<names>[\\w\\s,()]+?)\\s+in\\s+(?<items>.+)", Pattern.DOTALL);
+    private static final Pattern CLAUSE =
+            Pattern.compile("\\s*(?<names>[\\w\\s,()]+?)\\s+in\\s+(?<items>.+)", Pattern.DOTALL);
 
     /// What a template sees as `loop`.
     static final class Loop extends ForLoop {
@@ -53,7 +54,8 @@ final class JinjaFor extends ForTag {
         }
         String[] names = clause.group("names").replaceAll("[()\\s]", "").split(",");
         int filter = condition(clause.group("items"));
-        String items = filter < 0 ? clause.group("items") : clause.group("items").substring(0, filter);
+        String items =
+                filter < 0 ? clause.group("items") : clause.group("items").substring(0, filter);
         List<Object> values = new ArrayList<>();
         Object given = interpreter.resolveELExpression(items, node.getLineNumber());
         for (Object item : items(given)) {
@@ -88,8 +90,7 @@ final class JinjaFor extends ForTag {
         }
     }
 
-    private static String body(
-            List<Object> values, String[] names, TagNode node, JinjavaInterpreter interpreter) {
+    private static String body(List<Object> values, String[] names, TagNode node, JinjavaInterpreter interpreter) {
         Loop loop = new Loop(values);
         LengthLimitingStringBuilder text =
                 new LengthLimitingStringBuilder(interpreter.getConfig().getMaxOutputSize());
@@ -130,7 +131,8 @@ final class JinjaFor extends ForTag {
             interpreter.getContext().put(names[0], interpreter.wrap(item));
             return;
         }
-        List<?> parts = item instanceof Map.Entry<?, ?> entry ? Arrays.asList(entry.getKey(), entry.getValue()) : items(item);
+        List<?> parts =
+                item instanceof Map.Entry<?, ?> entry ? Arrays.asList(entry.getKey(), entry.getValue()) : items(item);
         if (parts.size() != names.length) {
             throw new IllegalStateException("'for' has " + names.length + " names for " + parts.size() + " values");
         }

@@ -9,6 +9,7 @@ import com.hubspot.jinjava.interpret.JinjavaInterpreter;
 import com.hubspot.jinjava.interpret.JinjavaInterpreterFactory;
 import com.hubspot.jinjava.interpret.RenderResult;
 import com.hubspot.jinjava.interpret.TemplateError;
+import com.hubspot.jinjava.lib.exptest.ExpTest;
 import com.hubspot.jinjava.lib.filter.Filter;
 import com.hubspot.jinjava.lib.fn.MacroFunction;
 import com.hubspot.jinjava.lib.tag.Tag;
@@ -22,21 +23,29 @@ import java.util.Map;
 import java.util.Set;
 import java.util.function.BiFunction;
 import java.util.function.Function;
+import java.util.stream.Collectors;
 
 /// Jinjava, set up to render as transformers' Jinja does and to give a stranger's template nothing to hold on to.
 final class JinjaSandbox {
     private static final int MAX_CHARACTERS = 1 << 22;
     private static final int MAX_ITEMS = 1 << 16;
-    private static final int MAX_STEPS = 1 << 20;
+    private static final int MAX_STEPS = 1 << 19;
     private static final long MAX_NANOSECONDS = 20_000_000_000L;
+
+    private static final Set<String> FILTERS;
+    private static final Set<String> TESTS;
+
+    static {
+        Context library = jinjava(config(new Steps())).getGlobalContext();
+        FILTERS = library.getAllFilters().stream().map(Filter::getName).collect(Collectors.toUnmodifiableSet());
+        TESTS = library.getAllExpTests().stream().map(ExpTest::getName).collect(Collectors.toUnmodifiableSet());
+    }
 
     private final String template;
 
     /// @throws InputException if the template is malformed or uses what is not supported
     JinjaSandbox(String template) {
-        Context library = jinjava(config(new Steps())).getGlobalContext();
-        this.template = JinjaSource.rewrite(
-                template, name -> library.getFilter(name) != null, name -> library.getExpTest(name) != null);
+        this.template = JinjaSource.rewrite(template, FILTERS::contains, TESTS::contains);
     }
 
     String render(Map<String, ?> variables) {
@@ -66,8 +75,9 @@ final class JinjaSandbox {
         context.addGlobalMacro(function("raise_exception", arguments -> {
             throw new Refusal(PythonObjects.text(arguments.getFirst()));
         }));
-        context.addGlobalMacro(function("strftime_now", arguments -> Strftime.format(
-                PythonObjects.text(arguments.getFirst()), LocalDateTime.now())));
+        context.addGlobalMacro(function(
+                "strftime_now",
+                arguments -> Strftime.format(PythonObjects.text(arguments.getFirst()), LocalDateTime.now())));
         return jinjava;
     }
 
@@ -147,7 +157,8 @@ final class JinjaSandbox {
         @Override
         public String interpret(TagNode node, JinjavaInterpreter interpreter) {
             StringBuilder text = new StringBuilder();
-            node.getChildren().forEach(child -> text.append(child.render(interpreter).getValue()));
+            node.getChildren()
+                    .forEach(child -> text.append(child.render(interpreter).getValue()));
             return text.toString();
         }
     }
@@ -163,7 +174,8 @@ final class JinjaSandbox {
                 }
             }
         }
-        return new InputException("the chat template cannot be rendered: " + errors.getFirst().getMessage());
+        return new InputException(
+                "the chat template cannot be rendered: " + errors.getFirst().getMessage());
     }
 
     private static Filter filter(String name, BiFunction<Object, Object[], Object> body) {

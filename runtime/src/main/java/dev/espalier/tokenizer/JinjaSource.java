@@ -28,12 +28,19 @@ final class JinjaSource {
         }
     }
 
-    private static final Pattern TOKEN = Pattern.compile("(?<space>\\s+)"
-            + "|(?<string>'(?:[^'\\\\]|\\\\.)*+'|\"(?:[^\"\\\\]|\\\\.)*+\")"
-            + "|(?<name>[\\p{L}_][\\p{L}\\p{N}_]*)"
-            + "|(?<number>[0-9][0-9_]*(?:\\.[0-9]+)?)"
-            + "|(?<sign>\\*\\*|//|==|!=|<=|>=|.)", Pattern.DOTALL);
+    private static final Pattern TOKEN = Pattern.compile(
+            "(?<space>\\s+)"
+                    + "|(?<string>'(?:[^'\\\\]|\\\\.)*+'|\"(?:[^\"\\\\]|\\\\.)*+\")"
+                    + "|(?<name>[\\p{L}_][\\p{L}\\p{N}_]*)"
+                    + "|(?<number>[0-9][0-9_]*(?:\\.[0-9]+)?)"
+                    + "|(?<sign>\\*\\*|//|==|!=|<=|>=|.)",
+            Pattern.DOTALL);
     private static final Pattern RAW_END = Pattern.compile("\\{%[-+]?\\s*endraw\\s*[-+]?%}");
+    /// Jinjava's parser looks ahead through all that is open, at every bracket.
+    private static final int MAX_DEPTH = 24;
+
+    private static final int MAX_TOKENS = 4096;
+    private static final int MAX_CHARACTERS = 1 << 20;
     private static final Set<String> OPERAND_ENDS = Set.of("and", "or", "if", "else", ",", ":", ")", "]", "}");
 
     private final String source;
@@ -53,6 +60,9 @@ final class JinjaSource {
     /// @param filters whether there is a filter of that name
     /// @param tests whether there is a test (`is …`) of that name
     static String rewrite(String template, Predicate<String> filters, Predicate<String> tests) {
+        if (template.length() > MAX_CHARACTERS) {
+            throw new InputException("the chat template is longer than " + MAX_CHARACTERS + " characters");
+        }
         String unix = template.replace("\r\n", "\n").replace('\r', '\n');
         return new JinjaSource(unix.endsWith("\n") ? unix.substring(0, unix.length() - 1) : unix, filters, tests)
                 .rewritten();
@@ -190,6 +200,9 @@ final class JinjaSource {
             depth += token.is("{") || token.is("(") || token.is("[") ? 1 : 0;
             depth -= depth > 0 && (token.is("}") || token.is(")") || token.is("]")) ? 1 : 0;
             tokens.add(token);
+            if (depth > MAX_DEPTH || tokens.size() > MAX_TOKENS) {
+                throw malformed("an expression is too long or nested too deeply");
+            }
         }
         throw malformed("a tag does not end");
     }
@@ -291,7 +304,8 @@ final class JinjaSource {
             int before = before(list, i);
             boolean test = before >= 0
                     && (list.get(before).is("is")
-                            || (list.get(before).is("not") && before(list, before) >= 0
+                            || (list.get(before).is("not")
+                                    && before(list, before) >= 0
                                     && list.get(before(list, before)).is("is")));
             switch (list.get(i).text()) {
                 case "True" -> list.set(i, new Token(Kind.NAME, "true"));
@@ -423,7 +437,11 @@ final class JinjaSource {
     }
 
     private InputException malformed(String what) {
-        int line = 1 + (int) source.substring(0, Math.min(at, source.length())).chars().filter(c -> c == '\n').count();
+        int line = 1
+                + (int) source.substring(0, Math.min(at, source.length()))
+                        .chars()
+                        .filter(c -> c == '\n')
+                        .count();
         return new InputException("the chat template cannot be read: " + what + " (line " + line + ")");
     }
 }

@@ -19,8 +19,7 @@ final class JsonFilter implements Filter {
     }
 
     @Override
-    public Object filter(
-            Object value, JinjavaInterpreter interpreter, Object[] arguments, Map<String, Object> named) {
+    public Object filter(Object value, JinjavaInterpreter interpreter, Object[] arguments, Map<String, Object> named) {
         StringBuilder json = new StringBuilder();
         Object indent = named.getOrDefault("indent", arguments.length > 1 ? arguments[1] : null);
         write(value, indent instanceof Number width ? width.intValue() : -1, 0, json);

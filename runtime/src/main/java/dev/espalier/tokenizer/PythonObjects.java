@@ -29,8 +29,9 @@ final class PythonObjects extends ELResolver {
             case null -> null;
             case Map<?, ?> map -> map.get(String.valueOf(property));
             case JinjaFor.Loop loop -> loop(loop, String.valueOf(property));
-            case Collection<?> _, String _ when INDEX.matcher(String.valueOf(property)).matches() -> item(
-                    base, Integer.parseInt(String.valueOf(property)));
+            case Collection<?> _, String _
+            when INDEX.matcher(String.valueOf(property)).matches() ->
+                item(base, Integer.parseInt(String.valueOf(property)));
             default -> throw new PropertyNotFoundException("'" + property + "' of a value that has no such thing");
         };
     }
@@ -75,10 +76,12 @@ final class PythonObjects extends ELResolver {
         String name = String.valueOf(method);
         return switch (base) {
             case Filter filter when name.equals("filter") -> filter(filter, arguments);
-            case ExpTest test when name.equals("evaluate") -> test.evaluate(
-                    arguments[0], (JinjavaInterpreter) arguments[1], rest(arguments));
-            case ExpTest test when name.equals("evaluateNegated") -> test.evaluateNegated(
-                    arguments[0], (JinjavaInterpreter) arguments[1], rest(arguments));
+            case ExpTest test
+            when name.equals("evaluate") ->
+                test.evaluate(arguments[0], (JinjavaInterpreter) arguments[1], rest(arguments));
+            case ExpTest test
+            when name.equals("evaluateNegated") ->
+                test.evaluateNegated(arguments[0], (JinjavaInterpreter) arguments[1], rest(arguments));
             case String text -> text(text, name, arguments);
             case Map<?, ?> map -> map(map, name, arguments);
             case null, default -> throw unknown(name);
@@ -97,10 +100,8 @@ final class PythonObjects extends ELResolver {
     @SuppressWarnings("unchecked")
     private static Object filter(Filter filter, Object[] arguments) {
         return filter.filter(
-                arguments[0],
-                (JinjavaInterpreter) arguments[1],
-                (Object[]) arguments[2],
-                (Map<String, Object>) arguments[3]);
+                arguments[0], (JinjavaInterpreter) arguments[1], (Object[]) arguments[2], (Map<String, Object>)
+                        arguments[3]);
     }
 
     private static Object[] rest(Object[] arguments) {
@@ -175,19 +176,20 @@ final class PythonObjects extends ELResolver {
         return switch (value) {
             case null -> "";
             case Boolean flag -> flag ? "True" : "False";
-            case Map<?, ?> map -> map.entrySet().stream()
-                    .map(e -> quoted(e.getKey()) + ": " + quoted(e.getValue()))
-                    .collect(Collectors.joining(", ", "{", "}"));
-            case Collection<?> list -> list.stream()
-                    .map(PythonObjects::quoted)
-                    .collect(Collectors.joining(", ", "[", "]"));
+            case Map<?, ?> map ->
+                map.entrySet().stream()
+                        .map(e -> quoted(e.getKey()) + ": " + quoted(e.getValue()))
+                        .collect(Collectors.joining(", ", "{", "}"));
+            case Collection<?> list ->
+                list.stream().map(PythonObjects::quoted).collect(Collectors.joining(", ", "[", "]"));
             default -> value.toString();
         };
     }
 
     private static String quoted(Object value) {
         if (value instanceof CharSequence text) {
-            String escaped = text.toString().replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t");
+            String escaped =
+                    text.toString().replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t");
             return escaped.contains("'") && !escaped.contains("\"")
                     ? "\"" + escaped + "\""
                     : "'" + escaped.replace("'", "\\'") + "'";

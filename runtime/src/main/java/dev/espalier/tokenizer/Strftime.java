@@ -21,30 +21,28 @@ final class Strftime {
             if (unpadded) {
                 conversion = format.charAt(++i);
             }
-            String pattern =
-                    switch (conversion) {
-                        case 'Y' -> "yyyy";
-                        case 'y' -> "yy";
-                        case 'm' -> unpadded ? "M" : "MM";
-                        case 'd' -> unpadded ? "d" : "dd";
-                        case 'H' -> unpadded ? "H" : "HH";
-                        case 'I' -> unpadded ? "h" : "hh";
-                        case 'M' -> unpadded ? "m" : "mm";
-                        case 'S' -> unpadded ? "s" : "ss";
-                        case 'p' -> "a";
-                        case 'B' -> "MMMM";
-                        case 'b', 'h' -> "MMM";
-                        case 'A' -> "EEEE";
-                        case 'a' -> "EEE";
-                        case 'j' -> unpadded ? "D" : "DDD";
-                        case 'F' -> "yyyy-MM-dd";
-                        case 'T' -> "HH:mm:ss";
-                        case 'R' -> "HH:mm";
-                        case 'D' -> "MM/dd/yy";
-                        case '%' -> "'%'";
-                        default -> throw new IllegalStateException(
-                                "strftime_now: '%" + conversion + "' is not supported");
-                    };
+            String pattern = switch (conversion) {
+                case 'Y' -> "yyyy";
+                case 'y' -> "yy";
+                case 'm' -> unpadded ? "M" : "MM";
+                case 'd' -> unpadded ? "d" : "dd";
+                case 'H' -> unpadded ? "H" : "HH";
+                case 'I' -> unpadded ? "h" : "hh";
+                case 'M' -> unpadded ? "m" : "mm";
+                case 'S' -> unpadded ? "s" : "ss";
+                case 'p' -> "a";
+                case 'B' -> "MMMM";
+                case 'b', 'h' -> "MMM";
+                case 'A' -> "EEEE";
+                case 'a' -> "EEE";
+                case 'j' -> unpadded ? "D" : "DDD";
+                case 'F' -> "yyyy-MM-dd";
+                case 'T' -> "HH:mm:ss";
+                case 'R' -> "HH:mm";
+                case 'D' -> "MM/dd/yy";
+                case '%' -> "'%'";
+                default -> throw new IllegalStateException("strftime_now: '%" + conversion + "' is not supported");
+            };
             text.append(DateTimeFormatter.ofPattern(pattern, Locale.US).format(time));
         }
         return text.toString();

@@ -12,18 +12,15 @@ final class TinyTokenizers {
 
     /// A vocabulary of SentencePiece's kind: `<unk>` 0, `<s>` 1, `</s>` 2, the byte tokens from 3 on, then a few words.
     static Tokenizer sentencePiece() {
-        return Tokenizer.of(
-                sentencePieceJson().getBytes(StandardCharsets.UTF_8),
-                """
-                {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}"""
-                        .getBytes(StandardCharsets.UTF_8));
+        return Tokenizer.of(sentencePieceJson().getBytes(StandardCharsets.UTF_8), """
+                {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}""".getBytes(StandardCharsets.UTF_8));
     }
 
     static String sentencePieceJson() {
         List<String> tokens = new ArrayList<>(List.of("<unk>", "<s>", "</s>"));
         IntStream.range(0, 256).forEach(b -> tokens.add("<0x%02X>".formatted(b)));
-        List<String> merges = List.of(
-                "▁ t", "h e", "▁t he", "▁ c", "a t", "▁c at", "▁ s", "▁s at", "▁ ▁", "o n", "▁ on", "i n");
+        List<String> merges =
+                List.of("▁ t", "h e", "▁t he", "▁ c", "a t", "▁c at", "▁ s", "▁s at", "▁ ▁", "o n", "▁ on", "i n");
         "▁thecasoniTmL.,".chars().forEach(c -> tokens.add(Character.toString(c)));
         merges.forEach(merge -> tokens.add(merge.replace(" ", "")));
         return """
@@ -43,8 +40,7 @@ final class TinyTokenizers {
                   {"type": "ByteFallback"}, {"type": "Fuse"},
                   {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
                  "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
-                  "vocab": {%s}, "merges": [%s]}}"""
-                .formatted(
+                  "vocab": {%s}, "merges": [%s]}}""".formatted(
                         IntStream.range(0, tokens.size())
                                 .mapToObj(i -> "\"" + tokens.get(i) + "\": " + i)
                                 .collect(Collectors.joining(", ")),
