@@ -28,9 +28,9 @@ class ReferenceModelsTest {
         void use(Model model);
     }
 
-    private static void with(String name, FormatChoice formats, Use use) {
+    private static void with(String name, Backend threads, FormatChoice formats, Use use) {
         java.nio.file.Path folder = SharedFolder.model(name);
-        try (Backend backend = Backends.cpu();
+        try (Backend backend = threads;
                 Checkpoint checkpoint = Checkpoint.open(folder);
                 Model model = Model.load(checkpoint, backend, formats)) {
             use.use(model);
@@ -42,7 +42,7 @@ class ReferenceModelsTest {
     @ValueSource(strings = {"stories260K", "tinystories-656k", "opt-wt2-4m", "smollm2-135m"})
     void logitsEqualTransformers(String name) {
         Map<String, Npy> expected = Reference.of(name).logits();
-        with(name, ModelRuns.DENSE, model -> {
+        with(name, Backends.cpu(), ModelRuns.DENSE, model -> {
             int vocabulary = model.spec().vocabulary();
             for (int prompt = 0; expected.containsKey("ids_" + prompt); prompt++) {
                 int[] ids = expected.get("ids_" + prompt).ints();
@@ -67,7 +67,7 @@ class ReferenceModelsTest {
     @ValueSource(strings = {"stories260K", "tinystories-656k", "opt-wt2-4m", "smollm2-135m"})
     void greedyContinuationsEqualTransformersTokenForToken(String name) {
         Reference reference = Reference.of(name);
-        with(name, weight -> Dense.tiled(), model -> {
+        with(name, Backends.serial(), weight -> Dense.tiled(), model -> {
             Tokenizer tokenizer = Tokenizer.open(SharedFolder.model(name));
             try (Generator generator = new Generator(model, tokenizer)) {
                 for (Reference.Continuation expected : reference.continuations()) {
@@ -100,7 +100,7 @@ class ReferenceModelsTest {
         double[] expected = Arrays.copyOf(reference.windowNll(text), windows);
         int[] tokens = Tokenizer.open(SharedFolder.model(name)).encode(reference.text(text));
         assertEquals(reference.tokens(text), tokens.length);
-        with(name, ModelRuns.DENSE, model -> {
+        with(name, Backends.cpu(), ModelRuns.DENSE, model -> {
             Perplexity perplexity =
                     Perplexity.of(model, tokens, reference.seqLen(text), windows, Path.PREFILL, done -> {});
             assertArrayEquals(expected, perplexity.windowNll(), 1e-3);
@@ -113,7 +113,7 @@ class ReferenceModelsTest {
         Reference reference = Reference.of(name);
         double[] expected = Arrays.copyOf(reference.windowNll(text), windows);
         int[] tokens = Tokenizer.open(SharedFolder.model(name)).encode(reference.text(text));
-        with(name, weight -> Dense.tiled(), model -> {
+        with(name, Backends.serial(), weight -> Dense.tiled(), model -> {
             Perplexity perplexity =
                     Perplexity.of(model, tokens, reference.seqLen(text), windows, Path.DECODE, done -> {});
             assertArrayEquals(expected, perplexity.windowNll(), 1e-3);

@@ -7,10 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.checkpoint.Checkpoint;
 import dev.espalier.generate.Generation.FinishReason;
 import dev.espalier.kernels.Backend;
+import dev.espalier.model.KvCache;
 import dev.espalier.model.Model;
 import dev.espalier.tensor.InputException;
 import dev.espalier.testing.Backends;
@@ -19,6 +21,8 @@ import dev.espalier.testing.ModelFiles.Stored;
 import dev.espalier.testing.ModelRuns;
 import dev.espalier.testing.SharedFolder;
 import dev.espalier.tokenizer.Tokenizer;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -29,7 +33,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 /// Faults that users of other runtimes reported, tried on a small trained model; thread numbers are GitHub's.
 class ReportedFaultsTest {
     private static final int[] LILY = {1, 403, 407, 261, 378, 432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426};
-    private static final int[] ANSWER = {338, 401, 396, 267, 337, 410, 408, 419, 292, 411, 322, 265, 282, 295, 433, 426};
+    private static final int[] ANSWER = {338, 401, 396, 267, 337, 410, 408, 419, 292, 411, 322, 265, 282, 295, 433, 426
+    };
     private static final String EMBEDDING = "model.embed_tokens.weight";
 
     private static ModelFiles stories() {
@@ -48,7 +53,7 @@ class ReportedFaultsTest {
             ModelFiles files, int[] prompt, GenerationOptions options, TokenListener listener) {
         Tokenizer tokenizer = Tokenizer.of(
                 files.others().get("tokenizer.json"), files.others().get("tokenizer_config.json"));
-        try (Backend backend = Backends.cpu();
+        try (Backend backend = Backends.serial();
                 Checkpoint checkpoint = files.open();
                 Model model = Model.load(checkpoint, backend, ModelRuns.DENSE);
                 Generator generator = new Generator(model, tokenizer)) {
@@ -79,10 +84,12 @@ class ReportedFaultsTest {
         ModelFiles nested = stories();
         nested.config().remove("rope_theta");
         nested.config().putObject("rope_parameters").put("rope_type", "default").put("rope_theta", 500000.0);
-        assertArrayEquals(expected, Arrays.copyOf(generate(nested, LILY, greedy(16)).tokenIds(), 12));
+        assertArrayEquals(
+                expected, Arrays.copyOf(generate(nested, LILY, greedy(16)).tokenIds(), 12));
         ModelFiles top = stories();
         top.config().put("rope_theta", 500000.0);
-        assertArrayEquals(expected, Arrays.copyOf(generate(top, LILY, greedy(16)).tokenIds(), 12));
+        assertArrayEquals(
+                expected, Arrays.copyOf(generate(top, LILY, greedy(16)).tokenIds(), 12));
     }
 
     @Test
@@ -129,7 +136,8 @@ class ReportedFaultsTest {
             Generation ended = generate(files, LILY, greedy(32));
             assertEquals(FinishReason.EOS, ended.finishReason());
             assertArrayEquals(ANSWER, ended.tokenIds());
-            assertEquals(32, generate(files, LILY, greedy(32).withIgnoreEos(true)).tokenIds().length);
+            assertEquals(
+                    32, generate(files, LILY, greedy(32).withIgnoreEos(true)).tokenIds().length);
         }
     }
 
@@ -211,7 +219,7 @@ class ReportedFaultsTest {
 
     private static void exchange(ModelFiles files, int[][] pairs) {
         try {
-            com.fasterxml.jackson.databind.ObjectMapper json = new com.fasterxml.jackson.databind.ObjectMapper();
+            ObjectMapper json = new ObjectMapper();
             ObjectNode tokenizer = (ObjectNode) json.readTree(files.others().get("tokenizer.json"));
             ObjectNode vocabulary = (ObjectNode) tokenizer.get("model").get("vocab");
             for (int[] pair : pairs) {
@@ -221,8 +229,8 @@ class ReportedFaultsTest {
                 vocabulary.put(second, pair[0]);
             }
             files.others().put("tokenizer.json", json.writeValueAsBytes(tokenizer));
-        } catch (java.io.IOException e) {
-            throw new java.io.UncheckedIOException(e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
     }
 
@@ -237,7 +245,8 @@ class ReportedFaultsTest {
     @Test
     void promptLogprobsAreThoseOfTheReference() { // vllm 6521, llama.cpp 27174
         double[] expected = {-0.2437, -0.0175, -0.0121, -0.0007, -0.0317};
-        Generation generation = generate(stories(), LILY, greedy(0).withLogprobs(1).withPromptLogprobs(true));
+        Generation generation =
+                generate(stories(), LILY, greedy(0).withLogprobs(1).withPromptLogprobs(true));
         assertEquals(15, generation.promptLogprobs().size());
         for (int i = 0; i < expected.length; i++) {
             assertEquals(expected[i], generation.promptLogprobs().get(i).logprob(), 1e-3);
@@ -249,10 +258,10 @@ class ReportedFaultsTest {
         ModelFiles files = stories();
         files.config().put("max_position_embeddings", 131_072);
         assertArrayEquals(ANSWER, generate(files, LILY, greedy(16)).tokenIds());
-        try (Backend backend = Backends.cpu();
+        try (Backend backend = Backends.serial();
                 Checkpoint checkpoint = files.open();
                 Model model = Model.load(checkpoint, backend, ModelRuns.DENSE);
-                dev.espalier.model.KvCache cache = model.newCache(16)) {
+                KvCache cache = model.newCache(16)) {
             assertEquals(2L * 5 * 16 * 32 * 4, cache.bytes());
         }
     }

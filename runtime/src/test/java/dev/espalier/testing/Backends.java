@@ -11,4 +11,10 @@ public final class Backends {
     public static Backend cpu() {
         return new CpuBackend(2);
     }
+
+    /// The same with one thread, for long runs token by token: on a busy machine, handing each small step to another
+    /// thread costs far more than it saves, and the results are the same.
+    public static Backend serial() {
+        return new CpuBackend(1);
+    }
 }
