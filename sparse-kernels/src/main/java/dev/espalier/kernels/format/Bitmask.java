@@ -123,7 +123,8 @@ public final class Bitmask implements WeightFormat {
                     for (int row = block * BLOCK; row < block * BLOCK + BLOCK; row++) {
                         long index = (long) row * columns + (long) group * GROUP;
                         for (int m = Raw.ALL.get(Raw.INT, mask(row, group)); m != 0; m &= m - 1) {
-                            int bits = Weights.bits(dtype, dense.segment(), index + Integer.numberOfTrailingZeros(m));
+                            int bits = Weights.bits(
+                                    dtype, dense.segment(), index + Integer.numberOfTrailingZeros(m));
                             Weights.store(dtype, at, bits);
                             at += dtype.bytes();
                         }
@@ -272,7 +273,8 @@ public final class Bitmask implements WeightFormat {
                 for (int row = 0; row < BLOCK; row++) {
                     for (int m = Raw.ALL.get(Raw.INT, mask + 4L * ((long) group * BLOCK + row)); m != 0; m &= m - 1) {
                         long column = (long) group * GROUP + Integer.numberOfTrailingZeros(m);
-                        Raw.ALL.set(Raw.FLOAT, target + 4L * ((long) row * stride + column), Weights.value(dtype, at));
+                        Raw.ALL.set(
+                                Raw.FLOAT, target + 4L * ((long) row * stride + column), Weights.value(dtype, at));
                         at += dtype.bytes();
                     }
                 }
@@ -308,21 +310,6 @@ public final class Bitmask implements WeightFormat {
 
         private Kernel() {}
 
-        private static FloatVector mac(FloatVector a, FloatVector b, FloatVector sum) {
-            return FMA ? a.fma(b, sum) : a.mul(b).add(sum);
-        }
-
-        private static FloatVector low(IntVector v, int shift, int mask) {
-            return v.lanewise(VectorOperators.LSHL, 16)
-                    .lanewise(VectorOperators.ASHR, shift)
-                    .and(mask)
-                    .reinterpretAsFloats();
-        }
-
-        private static FloatVector high(IntVector v, int shift, int mask) {
-            return v.lanewise(VectorOperators.ASHR, shift).and(mask).reinterpretAsFloats();
-        }
-
         static void wide16(
                 long masks, long end, long values, long x, float scale, int shift, int low, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
@@ -336,65 +323,104 @@ public final class Bitmask implements WeightFormat {
             long vp = values;
             long xp = x;
             for (long p = masks; p != end; p += 4 * BLOCK) {
-                FloatVector even =
-                        FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
-                FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
-                        .mul(scale);
+                FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
+                FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER).mul(scale);
                 xp += 4 * GROUP;
                 long m;
                 IntVector v;
+                FloatVector w;
                 m = Raw.ALL.get(Raw.LONG, p + 0);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) m);
-                a0 = mac(low(v, shift, low), even, a0);
-                a0 = mac(high(v, shift, high), odd, a0);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a0 = FMA ? w.fma(even, a0) : w.mul(even).add(a0);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a0 = FMA ? w.fma(odd, a0) : w.mul(odd).add(a0);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) (m >>> 32));
-                a1 = mac(low(v, shift, low), even, a1);
-                a1 = mac(high(v, shift, high), odd, a1);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a1 = FMA ? w.fma(even, a1) : w.mul(even).add(a1);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(odd, a1) : w.mul(odd).add(a1);
                 m = Raw.ALL.get(Raw.LONG, p + 8);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) m);
-                a2 = mac(low(v, shift, low), even, a2);
-                a2 = mac(high(v, shift, high), odd, a2);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a2 = FMA ? w.fma(even, a2) : w.mul(even).add(a2);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a2 = FMA ? w.fma(odd, a2) : w.mul(odd).add(a2);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) (m >>> 32));
-                a3 = mac(low(v, shift, low), even, a3);
-                a3 = mac(high(v, shift, high), odd, a3);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a3 = FMA ? w.fma(even, a3) : w.mul(even).add(a3);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a3 = FMA ? w.fma(odd, a3) : w.mul(odd).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 16);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) m);
-                a4 = mac(low(v, shift, low), even, a4);
-                a4 = mac(high(v, shift, high), odd, a4);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a4 = FMA ? w.fma(even, a4) : w.mul(even).add(a4);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a4 = FMA ? w.fma(odd, a4) : w.mul(odd).add(a4);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) (m >>> 32));
-                a5 = mac(low(v, shift, low), even, a5);
-                a5 = mac(high(v, shift, high), odd, a5);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a5 = FMA ? w.fma(even, a5) : w.mul(even).add(a5);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a5 = FMA ? w.fma(odd, a5) : w.mul(odd).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 24);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) m);
-                a6 = mac(low(v, shift, low), even, a6);
-                a6 = mac(high(v, shift, high), odd, a6);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a6 = FMA ? w.fma(even, a6) : w.mul(even).add(a6);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a6 = FMA ? w.fma(odd, a6) : w.mul(odd).add(a6);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) (m >>> 32));
-                a7 = mac(low(v, shift, low), even, a7);
-                a7 = mac(high(v, shift, high), odd, a7);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a7 = FMA ? w.fma(even, a7) : w.mul(even).add(a7);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a7 = FMA ? w.fma(odd, a7) : w.mul(odd).add(a7);
             }
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
@@ -406,7 +432,8 @@ public final class Bitmask implements WeightFormat {
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
         }
 
-        static void narrow16(long masks, long end, long values, long x, float scale, int shift, int low, long sums) {
+        static void narrow16(
+                long masks, long end, long values, long x, float scale, int shift, int low, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -418,47 +445,60 @@ public final class Bitmask implements WeightFormat {
             long vp = values;
             long xp = x;
             for (long p = masks; p != end; p += 4 * BLOCK) {
-                FloatVector x0 =
-                        FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
-                FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER)
-                        .mul(scale);
+                FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
+                FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER).mul(scale);
                 FloatVector x2 = x0;
                 FloatVector x3 = x1;
                 if (LANES == 8) {
-                    x2 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
-                            .mul(scale);
-                    x3 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER)
-                            .mul(scale);
+                    x2 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER).mul(scale);
+                    x3 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER).mul(scale);
                 }
                 xp += 4 * GROUP;
                 int m;
                 int s;
                 IntVector v;
+                FloatVector w;
                 m = Raw.ALL.get(Raw.INT, p + 0);
                 s = m & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a0 = mac(low(v, shift, low), x0, a0);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a0 = FMA ? w.fma(x0, a0) : w.mul(x0).add(a0);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a0 = mac(low(v, shift, low), x1, a0);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a0 = FMA ? w.fma(x1, a0) : w.mul(x1).add(a0);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a0 = mac(low(v, shift, low), x2, a0);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a0 = FMA ? w.fma(x2, a0) : w.mul(x2).add(a0);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a0 = mac(low(v, shift, low), x3, a0);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a0 = FMA ? w.fma(x3, a0) : w.mul(x3).add(a0);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 4);
@@ -466,26 +506,42 @@ public final class Bitmask implements WeightFormat {
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a1 = mac(low(v, shift, low), x0, a1);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a1 = FMA ? w.fma(x0, a1) : w.mul(x0).add(a1);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a1 = mac(low(v, shift, low), x1, a1);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a1 = FMA ? w.fma(x1, a1) : w.mul(x1).add(a1);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a1 = mac(low(v, shift, low), x2, a1);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a1 = FMA ? w.fma(x2, a1) : w.mul(x2).add(a1);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a1 = mac(low(v, shift, low), x3, a1);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a1 = FMA ? w.fma(x3, a1) : w.mul(x3).add(a1);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 8);
@@ -493,26 +549,42 @@ public final class Bitmask implements WeightFormat {
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a2 = mac(low(v, shift, low), x0, a2);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a2 = FMA ? w.fma(x0, a2) : w.mul(x0).add(a2);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a2 = mac(low(v, shift, low), x1, a2);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a2 = FMA ? w.fma(x1, a2) : w.mul(x1).add(a2);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a2 = mac(low(v, shift, low), x2, a2);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a2 = FMA ? w.fma(x2, a2) : w.mul(x2).add(a2);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a2 = mac(low(v, shift, low), x3, a2);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a2 = FMA ? w.fma(x3, a2) : w.mul(x3).add(a2);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 12);
@@ -520,26 +592,42 @@ public final class Bitmask implements WeightFormat {
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a3 = mac(low(v, shift, low), x0, a3);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a3 = FMA ? w.fma(x0, a3) : w.mul(x0).add(a3);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a3 = mac(low(v, shift, low), x1, a3);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a3 = FMA ? w.fma(x1, a3) : w.mul(x1).add(a3);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a3 = mac(low(v, shift, low), x2, a3);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a3 = FMA ? w.fma(x2, a3) : w.mul(x2).add(a3);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a3 = mac(low(v, shift, low), x3, a3);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a3 = FMA ? w.fma(x3, a3) : w.mul(x3).add(a3);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 16);
@@ -547,26 +635,42 @@ public final class Bitmask implements WeightFormat {
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a4 = mac(low(v, shift, low), x0, a4);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a4 = FMA ? w.fma(x0, a4) : w.mul(x0).add(a4);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a4 = mac(low(v, shift, low), x1, a4);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a4 = FMA ? w.fma(x1, a4) : w.mul(x1).add(a4);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a4 = mac(low(v, shift, low), x2, a4);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a4 = FMA ? w.fma(x2, a4) : w.mul(x2).add(a4);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a4 = mac(low(v, shift, low), x3, a4);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a4 = FMA ? w.fma(x3, a4) : w.mul(x3).add(a4);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 20);
@@ -574,26 +678,42 @@ public final class Bitmask implements WeightFormat {
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a5 = mac(low(v, shift, low), x0, a5);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a5 = FMA ? w.fma(x0, a5) : w.mul(x0).add(a5);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a5 = mac(low(v, shift, low), x1, a5);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a5 = FMA ? w.fma(x1, a5) : w.mul(x1).add(a5);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a5 = mac(low(v, shift, low), x2, a5);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a5 = FMA ? w.fma(x2, a5) : w.mul(x2).add(a5);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a5 = mac(low(v, shift, low), x3, a5);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a5 = FMA ? w.fma(x3, a5) : w.mul(x3).add(a5);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 24);
@@ -601,26 +721,42 @@ public final class Bitmask implements WeightFormat {
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a6 = mac(low(v, shift, low), x0, a6);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a6 = FMA ? w.fma(x0, a6) : w.mul(x0).add(a6);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a6 = mac(low(v, shift, low), x1, a6);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a6 = FMA ? w.fma(x1, a6) : w.mul(x1).add(a6);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a6 = mac(low(v, shift, low), x2, a6);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a6 = FMA ? w.fma(x2, a6) : w.mul(x2).add(a6);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a6 = mac(low(v, shift, low), x3, a6);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a6 = FMA ? w.fma(x3, a6) : w.mul(x3).add(a6);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 28);
@@ -628,26 +764,42 @@ public final class Bitmask implements WeightFormat {
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a7 = mac(low(v, shift, low), x0, a7);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a7 = FMA ? w.fma(x0, a7) : w.mul(x0).add(a7);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
-                a7 = mac(low(v, shift, low), x1, a7);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a7 = FMA ? w.fma(x1, a7) : w.mul(x1).add(a7);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a7 = mac(low(v, shift, low), x2, a7);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a7 = FMA ? w.fma(x2, a7) : w.mul(x2).add(a7);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
-                    a7 = mac(low(v, shift, low), x3, a7);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a7 = FMA ? w.fma(x3, a7) : w.mul(x3).add(a7);
                     vp += 2L * Integer.bitCount(s);
                 }
             }
@@ -687,154 +839,186 @@ public final class Bitmask implements WeightFormat {
                 FloatVector w;
                 m = Raw.ALL.get(Raw.INT, p + 0);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a0 = mac(w, x0, a0);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a0 = FMA ? w.fma(x0, a0) : w.mul(x0).add(a0);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a0 = mac(w, x1, a0);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a0 = FMA ? w.fma(x1, a0) : w.mul(x1).add(a0);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a0 = mac(w, x2, a0);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a0 = FMA ? w.fma(x2, a0) : w.mul(x2).add(a0);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a0 = mac(w, x3, a0);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a0 = FMA ? w.fma(x3, a0) : w.mul(x3).add(a0);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 4);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a1 = mac(w, x0, a1);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a1 = FMA ? w.fma(x0, a1) : w.mul(x0).add(a1);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a1 = mac(w, x1, a1);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a1 = FMA ? w.fma(x1, a1) : w.mul(x1).add(a1);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a1 = mac(w, x2, a1);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a1 = FMA ? w.fma(x2, a1) : w.mul(x2).add(a1);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a1 = mac(w, x3, a1);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a1 = FMA ? w.fma(x3, a1) : w.mul(x3).add(a1);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 8);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a2 = mac(w, x0, a2);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a2 = FMA ? w.fma(x0, a2) : w.mul(x0).add(a2);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a2 = mac(w, x1, a2);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a2 = FMA ? w.fma(x1, a2) : w.mul(x1).add(a2);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a2 = mac(w, x2, a2);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a2 = FMA ? w.fma(x2, a2) : w.mul(x2).add(a2);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a2 = mac(w, x3, a2);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a2 = FMA ? w.fma(x3, a2) : w.mul(x3).add(a2);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 12);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a3 = mac(w, x0, a3);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a3 = FMA ? w.fma(x0, a3) : w.mul(x0).add(a3);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a3 = mac(w, x1, a3);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a3 = FMA ? w.fma(x1, a3) : w.mul(x1).add(a3);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a3 = mac(w, x2, a3);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a3 = FMA ? w.fma(x2, a3) : w.mul(x2).add(a3);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a3 = mac(w, x3, a3);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a3 = FMA ? w.fma(x3, a3) : w.mul(x3).add(a3);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 16);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a4 = mac(w, x0, a4);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a4 = FMA ? w.fma(x0, a4) : w.mul(x0).add(a4);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a4 = mac(w, x1, a4);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a4 = FMA ? w.fma(x1, a4) : w.mul(x1).add(a4);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a4 = mac(w, x2, a4);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a4 = FMA ? w.fma(x2, a4) : w.mul(x2).add(a4);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a4 = mac(w, x3, a4);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a4 = FMA ? w.fma(x3, a4) : w.mul(x3).add(a4);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 20);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a5 = mac(w, x0, a5);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a5 = FMA ? w.fma(x0, a5) : w.mul(x0).add(a5);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a5 = mac(w, x1, a5);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a5 = FMA ? w.fma(x1, a5) : w.mul(x1).add(a5);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a5 = mac(w, x2, a5);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a5 = FMA ? w.fma(x2, a5) : w.mul(x2).add(a5);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a5 = mac(w, x3, a5);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a5 = FMA ? w.fma(x3, a5) : w.mul(x3).add(a5);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 24);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a6 = mac(w, x0, a6);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a6 = FMA ? w.fma(x0, a6) : w.mul(x0).add(a6);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a6 = mac(w, x1, a6);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a6 = FMA ? w.fma(x1, a6) : w.mul(x1).add(a6);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a6 = mac(w, x2, a6);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a6 = FMA ? w.fma(x2, a6) : w.mul(x2).add(a6);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a6 = mac(w, x3, a6);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a6 = FMA ? w.fma(x3, a6) : w.mul(x3).add(a6);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 28);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a7 = mac(w, x0, a7);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a7 = FMA ? w.fma(x0, a7) : w.mul(x0).add(a7);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a7 = mac(w, x1, a7);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
+                a7 = FMA ? w.fma(x1, a7) : w.mul(x1).add(a7);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a7 = mac(w, x2, a7);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a7 = FMA ? w.fma(x2, a7) : w.mul(x2).add(a7);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a7 = mac(w, x3, a7);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
+                    a7 = FMA ? w.fma(x3, a7) : w.mul(x3).add(a7);
                     vp += 4L * Integer.bitCount(s);
                 }
             }
@@ -860,10 +1044,18 @@ public final class Bitmask implements WeightFormat {
                     ShortVector v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                             .expand(VectorMask.fromLong(S, m & 0xffffffffL));
                     vp += 2L * Integer.bitCount(m);
-                    low((IntVector) v.convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0), shift, low)
+                    ((IntVector) v.convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
+                            .lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats()
                             .mul(scale)
                             .intoMemorySegment(Raw.ALL, at, Raw.ORDER);
-                    low((IntVector) v.convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 1), shift, low)
+                    ((IntVector) v.convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 1))
+                            .lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats()
                             .mul(scale)
                             .intoMemorySegment(Raw.ALL, at + 64, Raw.ORDER);
                     at += stride;

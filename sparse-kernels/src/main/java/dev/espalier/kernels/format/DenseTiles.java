@@ -190,21 +190,6 @@ final class DenseTiles implements CpuLinear {
 
         private Kernel() {}
 
-        private static FloatVector mac(FloatVector a, FloatVector b, FloatVector sum) {
-            return FMA ? a.fma(b, sum) : a.mul(b).add(sum);
-        }
-
-        private static FloatVector low(IntVector v, int shift, int mask) {
-            return v.lanewise(VectorOperators.LSHL, 16)
-                    .lanewise(VectorOperators.ASHR, shift)
-                    .and(mask)
-                    .reinterpretAsFloats();
-        }
-
-        private static FloatVector high(IntVector v, int shift, int mask) {
-            return v.lanewise(VectorOperators.ASHR, shift).and(mask).reinterpretAsFloats();
-        }
-
         /// 16 rows of 16-bit weights; the accumulators go to `sums`.
         static void half16(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
@@ -224,62 +209,141 @@ final class DenseTiles implements CpuLinear {
             FloatVector a14 = FloatVector.zero(F);
             FloatVector a15 = FloatVector.zero(F);
             IntVector v;
+            FloatVector w;
             long xp = x;
             for (long p = begin; p != end; p += 1024) {
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
-                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
-                            .mul(scale);
-                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER)
-                            .mul(scale);
+                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER).mul(scale);
+                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER).mul(scale);
                     long q = p + j;
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
-                    a0 = mac(low(v, shift, low), even, a0);
-                    a0 = mac(high(v, shift, high), odd, a0);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a0 = FMA ? w.fma(even, a0) : w.mul(even).add(a0);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a0 = FMA ? w.fma(odd, a0) : w.mul(odd).add(a0);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
-                    a1 = mac(low(v, shift, low), even, a1);
-                    a1 = mac(high(v, shift, high), odd, a1);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a1 = FMA ? w.fma(even, a1) : w.mul(even).add(a1);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a1 = FMA ? w.fma(odd, a1) : w.mul(odd).add(a1);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
-                    a2 = mac(low(v, shift, low), even, a2);
-                    a2 = mac(high(v, shift, high), odd, a2);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a2 = FMA ? w.fma(even, a2) : w.mul(even).add(a2);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a2 = FMA ? w.fma(odd, a2) : w.mul(odd).add(a2);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
-                    a3 = mac(low(v, shift, low), even, a3);
-                    a3 = mac(high(v, shift, high), odd, a3);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a3 = FMA ? w.fma(even, a3) : w.mul(even).add(a3);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a3 = FMA ? w.fma(odd, a3) : w.mul(odd).add(a3);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
-                    a4 = mac(low(v, shift, low), even, a4);
-                    a4 = mac(high(v, shift, high), odd, a4);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a4 = FMA ? w.fma(even, a4) : w.mul(even).add(a4);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a4 = FMA ? w.fma(odd, a4) : w.mul(odd).add(a4);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
-                    a5 = mac(low(v, shift, low), even, a5);
-                    a5 = mac(high(v, shift, high), odd, a5);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a5 = FMA ? w.fma(even, a5) : w.mul(even).add(a5);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a5 = FMA ? w.fma(odd, a5) : w.mul(odd).add(a5);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
-                    a6 = mac(low(v, shift, low), even, a6);
-                    a6 = mac(high(v, shift, high), odd, a6);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a6 = FMA ? w.fma(even, a6) : w.mul(even).add(a6);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a6 = FMA ? w.fma(odd, a6) : w.mul(odd).add(a6);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
-                    a7 = mac(low(v, shift, low), even, a7);
-                    a7 = mac(high(v, shift, high), odd, a7);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a7 = FMA ? w.fma(even, a7) : w.mul(even).add(a7);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a7 = FMA ? w.fma(odd, a7) : w.mul(odd).add(a7);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 512, ORDER);
-                    a8 = mac(low(v, shift, low), even, a8);
-                    a8 = mac(high(v, shift, high), odd, a8);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a8 = FMA ? w.fma(even, a8) : w.mul(even).add(a8);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a8 = FMA ? w.fma(odd, a8) : w.mul(odd).add(a8);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 576, ORDER);
-                    a9 = mac(low(v, shift, low), even, a9);
-                    a9 = mac(high(v, shift, high), odd, a9);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a9 = FMA ? w.fma(even, a9) : w.mul(even).add(a9);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a9 = FMA ? w.fma(odd, a9) : w.mul(odd).add(a9);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 640, ORDER);
-                    a10 = mac(low(v, shift, low), even, a10);
-                    a10 = mac(high(v, shift, high), odd, a10);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a10 = FMA ? w.fma(even, a10) : w.mul(even).add(a10);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a10 = FMA ? w.fma(odd, a10) : w.mul(odd).add(a10);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 704, ORDER);
-                    a11 = mac(low(v, shift, low), even, a11);
-                    a11 = mac(high(v, shift, high), odd, a11);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a11 = FMA ? w.fma(even, a11) : w.mul(even).add(a11);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a11 = FMA ? w.fma(odd, a11) : w.mul(odd).add(a11);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 768, ORDER);
-                    a12 = mac(low(v, shift, low), even, a12);
-                    a12 = mac(high(v, shift, high), odd, a12);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a12 = FMA ? w.fma(even, a12) : w.mul(even).add(a12);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a12 = FMA ? w.fma(odd, a12) : w.mul(odd).add(a12);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 832, ORDER);
-                    a13 = mac(low(v, shift, low), even, a13);
-                    a13 = mac(high(v, shift, high), odd, a13);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a13 = FMA ? w.fma(even, a13) : w.mul(even).add(a13);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a13 = FMA ? w.fma(odd, a13) : w.mul(odd).add(a13);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 896, ORDER);
-                    a14 = mac(low(v, shift, low), even, a14);
-                    a14 = mac(high(v, shift, high), odd, a14);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a14 = FMA ? w.fma(even, a14) : w.mul(even).add(a14);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a14 = FMA ? w.fma(odd, a14) : w.mul(odd).add(a14);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 960, ORDER);
-                    a15 = mac(low(v, shift, low), even, a15);
-                    a15 = mac(high(v, shift, high), odd, a15);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a15 = FMA ? w.fma(even, a15) : w.mul(even).add(a15);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a15 = FMA ? w.fma(odd, a15) : w.mul(odd).add(a15);
                 }
                 xp += 128;
             }
@@ -312,38 +376,77 @@ final class DenseTiles implements CpuLinear {
             FloatVector a6 = FloatVector.zero(F);
             FloatVector a7 = FloatVector.zero(F);
             IntVector v;
+            FloatVector w;
             long xp = x;
             for (long p = begin; p != end; p += 512) {
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
-                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
-                            .mul(scale);
-                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER)
-                            .mul(scale);
+                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER).mul(scale);
+                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER).mul(scale);
                     long q = p + j;
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
-                    a0 = mac(low(v, shift, low), even, a0);
-                    a0 = mac(high(v, shift, high), odd, a0);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a0 = FMA ? w.fma(even, a0) : w.mul(even).add(a0);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a0 = FMA ? w.fma(odd, a0) : w.mul(odd).add(a0);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
-                    a1 = mac(low(v, shift, low), even, a1);
-                    a1 = mac(high(v, shift, high), odd, a1);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a1 = FMA ? w.fma(even, a1) : w.mul(even).add(a1);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a1 = FMA ? w.fma(odd, a1) : w.mul(odd).add(a1);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
-                    a2 = mac(low(v, shift, low), even, a2);
-                    a2 = mac(high(v, shift, high), odd, a2);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a2 = FMA ? w.fma(even, a2) : w.mul(even).add(a2);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a2 = FMA ? w.fma(odd, a2) : w.mul(odd).add(a2);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
-                    a3 = mac(low(v, shift, low), even, a3);
-                    a3 = mac(high(v, shift, high), odd, a3);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a3 = FMA ? w.fma(even, a3) : w.mul(even).add(a3);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a3 = FMA ? w.fma(odd, a3) : w.mul(odd).add(a3);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
-                    a4 = mac(low(v, shift, low), even, a4);
-                    a4 = mac(high(v, shift, high), odd, a4);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a4 = FMA ? w.fma(even, a4) : w.mul(even).add(a4);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a4 = FMA ? w.fma(odd, a4) : w.mul(odd).add(a4);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
-                    a5 = mac(low(v, shift, low), even, a5);
-                    a5 = mac(high(v, shift, high), odd, a5);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a5 = FMA ? w.fma(even, a5) : w.mul(even).add(a5);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a5 = FMA ? w.fma(odd, a5) : w.mul(odd).add(a5);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
-                    a6 = mac(low(v, shift, low), even, a6);
-                    a6 = mac(high(v, shift, high), odd, a6);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a6 = FMA ? w.fma(even, a6) : w.mul(even).add(a6);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a6 = FMA ? w.fma(odd, a6) : w.mul(odd).add(a6);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
-                    a7 = mac(low(v, shift, low), even, a7);
-                    a7 = mac(high(v, shift, high), odd, a7);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a7 = FMA ? w.fma(even, a7) : w.mul(even).add(a7);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a7 = FMA ? w.fma(odd, a7) : w.mul(odd).add(a7);
                 }
                 xp += 128;
             }
@@ -371,15 +474,24 @@ final class DenseTiles implements CpuLinear {
             for (long p = begin; p != end; p += 512) {
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
+                    FloatVector w;
                     long q = p + j;
-                    a0 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 0, ORDER), v, a0);
-                    a1 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 64, ORDER), v, a1);
-                    a2 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 128, ORDER), v, a2);
-                    a3 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 192, ORDER), v, a3);
-                    a4 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 256, ORDER), v, a4);
-                    a5 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 320, ORDER), v, a5);
-                    a6 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 384, ORDER), v, a6);
-                    a7 = mac(FloatVector.fromMemorySegment(F, Raw.ALL, q + 448, ORDER), v, a7);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 0, ORDER);
+                    a0 = FMA ? w.fma(v, a0) : w.mul(v).add(a0);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 64, ORDER);
+                    a1 = FMA ? w.fma(v, a1) : w.mul(v).add(a1);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 128, ORDER);
+                    a2 = FMA ? w.fma(v, a2) : w.mul(v).add(a2);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 192, ORDER);
+                    a3 = FMA ? w.fma(v, a3) : w.mul(v).add(a3);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 256, ORDER);
+                    a4 = FMA ? w.fma(v, a4) : w.mul(v).add(a4);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 320, ORDER);
+                    a5 = FMA ? w.fma(v, a5) : w.mul(v).add(a5);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 384, ORDER);
+                    a6 = FMA ? w.fma(v, a6) : w.mul(v).add(a6);
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 448, ORDER);
+                    a7 = FMA ? w.fma(v, a7) : w.mul(v).add(a7);
                 }
                 xp += 64;
             }

@@ -355,28 +355,6 @@ public final class Swell implements WeightFormat {
 
         private Kernel() {}
 
-        private static FloatVector mac(FloatVector a, FloatVector b, FloatVector sum) {
-            return FMA ? a.fma(b, sum) : a.mul(b).add(sum);
-        }
-
-        private static FloatVector low(IntVector v, int shift, int mask) {
-            return v.lanewise(VectorOperators.LSHL, 16)
-                    .lanewise(VectorOperators.ASHR, shift)
-                    .and(mask)
-                    .reinterpretAsFloats();
-        }
-
-        private static FloatVector high(IntVector v, int shift, int mask) {
-            return v.lanewise(VectorOperators.ASHR, shift).and(mask).reinterpretAsFloats();
-        }
-
-        /// The window of x at `at`, looked up by the low four bits of `index`.
-        private static FloatVector look(IntVector index, long at) {
-            return index.and(15)
-                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                    .reinterpretAsFloats();
-        }
-
         static void half(
                 long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
             FloatVector a0 = FloatVector.zero(F);
@@ -390,46 +368,72 @@ public final class Swell implements WeightFormat {
                 long b = Raw.ALL.get(Raw.LONG, bp);
                 long c = Raw.ALL.get(Raw.LONG, bp + 8);
                 bp += 16;
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
-                a0 = mac(low(v, shift, low), look(words, x + 4 * (b & 0xffff)).mul(scale), a0);
-                a1 = mac(
-                        high(v, shift, high),
-                        look(words.lanewise(VectorOperators.LSHR, 4), x + 4 * (b >>> 16 & 0xffff))
-                                .mul(scale),
-                        a1);
+                FloatVector w;
+                FloatVector t;
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
+                t = words.and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 4).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                a2 = mac(
-                        low(v, shift, low),
-                        look(words.lanewise(VectorOperators.LSHR, 8), x + 4 * (b >>> 32 & 0xffff))
-                                .mul(scale),
-                        a2);
-                a3 = mac(
-                        high(v, shift, high),
-                        look(words.lanewise(VectorOperators.LSHR, 12), x + 4 * (b >>> 48))
-                                .mul(scale),
-                        a3);
+                t = words.lanewise(VectorOperators.LSHR, 8).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 12).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                a0 = mac(
-                        low(v, shift, low),
-                        look(words.lanewise(VectorOperators.LSHR, 16), x + 4 * (c & 0xffff))
-                                .mul(scale),
-                        a0);
-                a1 = mac(
-                        high(v, shift, high),
-                        look(words.lanewise(VectorOperators.LSHR, 20), x + 4 * (c >>> 16 & 0xffff))
-                                .mul(scale),
-                        a1);
+                t = words.lanewise(VectorOperators.LSHR, 16).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 20).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                a2 = mac(
-                        low(v, shift, low),
-                        look(words.lanewise(VectorOperators.LSHR, 24), x + 4 * (c >>> 32 & 0xffff))
-                                .mul(scale),
-                        a2);
-                a3 = mac(
-                        high(v, shift, high),
-                        look(words.lanewise(VectorOperators.LSHR, 28), x + 4 * (c >>> 48))
-                                .mul(scale),
-                        a3);
+                t = words.lanewise(VectorOperators.LSHR, 24).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 28).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             }
             a0.add(a2).add(a1.add(a3)).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         }
@@ -446,22 +450,47 @@ public final class Swell implements WeightFormat {
                 long b = Raw.ALL.get(Raw.LONG, bp);
                 long c = Raw.ALL.get(Raw.LONG, bp + 8);
                 bp += 16;
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
-                a0 = mac(v, look(words, x + 4 * (b & 0xffff)), a0);
+                FloatVector t;
+                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + VECTOR, Raw.ORDER);
+                t = words.and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                a1 = mac(v, look(words.lanewise(VectorOperators.LSHR, 4), x + 4 * (b >>> 16 & 0xffff)), a1);
+                t = words.lanewise(VectorOperators.LSHR, 4).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                a2 = mac(v, look(words.lanewise(VectorOperators.LSHR, 8), x + 4 * (b >>> 32 & 0xffff)), a2);
+                t = words.lanewise(VectorOperators.LSHR, 8).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                a3 = mac(v, look(words.lanewise(VectorOperators.LSHR, 12), x + 4 * (b >>> 48)), a3);
+                t = words.lanewise(VectorOperators.LSHR, 12).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
+                        .reinterpretAsFloats();
+                a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
-                a0 = mac(v, look(words.lanewise(VectorOperators.LSHR, 16), x + 4 * (c & 0xffff)), a0);
+                t = words.lanewise(VectorOperators.LSHR, 16).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
-                a1 = mac(v, look(words.lanewise(VectorOperators.LSHR, 20), x + 4 * (c >>> 16 & 0xffff)), a1);
+                t = words.lanewise(VectorOperators.LSHR, 20).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
-                a2 = mac(v, look(words.lanewise(VectorOperators.LSHR, 24), x + 4 * (c >>> 32 & 0xffff)), a2);
+                t = words.lanewise(VectorOperators.LSHR, 24).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
-                a3 = mac(v, look(words.lanewise(VectorOperators.LSHR, 28), x + 4 * (c >>> 48)), a3);
+                t = words.lanewise(VectorOperators.LSHR, 28).and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
+                        .reinterpretAsFloats();
+                a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
             }
             a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         }
