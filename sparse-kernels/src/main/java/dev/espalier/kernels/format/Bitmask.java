@@ -123,8 +123,7 @@ public final class Bitmask implements WeightFormat {
                     for (int row = block * BLOCK; row < block * BLOCK + BLOCK; row++) {
                         long index = (long) row * columns + (long) group * GROUP;
                         for (int m = Raw.ALL.get(Raw.INT, mask(row, group)); m != 0; m &= m - 1) {
-                            int bits = Weights.bits(
-                                    dtype, dense.segment(), index + Integer.numberOfTrailingZeros(m));
+                            int bits = Weights.bits(dtype, dense.segment(), index + Integer.numberOfTrailingZeros(m));
                             Weights.store(dtype, at, bits);
                             at += dtype.bytes();
                         }
@@ -273,8 +272,7 @@ public final class Bitmask implements WeightFormat {
                 for (int row = 0; row < BLOCK; row++) {
                     for (int m = Raw.ALL.get(Raw.INT, mask + 4L * ((long) group * BLOCK + row)); m != 0; m &= m - 1) {
                         long column = (long) group * GROUP + Integer.numberOfTrailingZeros(m);
-                        Raw.ALL.set(
-                                Raw.FLOAT, target + 4L * ((long) row * stride + column), Weights.value(dtype, at));
+                        Raw.ALL.set(Raw.FLOAT, target + 4L * ((long) row * stride + column), Weights.value(dtype, at));
                         at += dtype.bytes();
                     }
                 }
@@ -323,8 +321,10 @@ public final class Bitmask implements WeightFormat {
             long vp = values;
             long xp = x;
             for (long p = masks; p != end; p += 4 * BLOCK) {
-                FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
-                FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER).mul(scale);
+                FloatVector even =
+                        FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
+                FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
+                        .mul(scale);
                 xp += 4 * GROUP;
                 long m;
                 IntVector v;
@@ -432,8 +432,7 @@ public final class Bitmask implements WeightFormat {
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
         }
 
-        static void narrow16(
-                long masks, long end, long values, long x, float scale, int shift, int low, long sums) {
+        static void narrow16(long masks, long end, long values, long x, float scale, int shift, int low, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -445,13 +444,17 @@ public final class Bitmask implements WeightFormat {
             long vp = values;
             long xp = x;
             for (long p = masks; p != end; p += 4 * BLOCK) {
-                FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
-                FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER).mul(scale);
+                FloatVector x0 =
+                        FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
+                FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER)
+                        .mul(scale);
                 FloatVector x2 = x0;
                 FloatVector x3 = x1;
                 if (LANES == 8) {
-                    x2 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER).mul(scale);
-                    x3 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER).mul(scale);
+                    x2 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
+                            .mul(scale);
+                    x3 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER)
+                            .mul(scale);
                 }
                 xp += 4 * GROUP;
                 int m;
@@ -839,185 +842,153 @@ public final class Bitmask implements WeightFormat {
                 FloatVector w;
                 m = Raw.ALL.get(Raw.INT, p + 0);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a0 = FMA ? w.fma(x0, a0) : w.mul(x0).add(a0);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a0 = FMA ? w.fma(x1, a0) : w.mul(x1).add(a0);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a0 = FMA ? w.fma(x2, a0) : w.mul(x2).add(a0);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a0 = FMA ? w.fma(x3, a0) : w.mul(x3).add(a0);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 4);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a1 = FMA ? w.fma(x0, a1) : w.mul(x0).add(a1);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a1 = FMA ? w.fma(x1, a1) : w.mul(x1).add(a1);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a1 = FMA ? w.fma(x2, a1) : w.mul(x2).add(a1);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a1 = FMA ? w.fma(x3, a1) : w.mul(x3).add(a1);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 8);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a2 = FMA ? w.fma(x0, a2) : w.mul(x0).add(a2);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a2 = FMA ? w.fma(x1, a2) : w.mul(x1).add(a2);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a2 = FMA ? w.fma(x2, a2) : w.mul(x2).add(a2);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a2 = FMA ? w.fma(x3, a2) : w.mul(x3).add(a2);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 12);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a3 = FMA ? w.fma(x0, a3) : w.mul(x0).add(a3);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a3 = FMA ? w.fma(x1, a3) : w.mul(x1).add(a3);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a3 = FMA ? w.fma(x2, a3) : w.mul(x2).add(a3);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a3 = FMA ? w.fma(x3, a3) : w.mul(x3).add(a3);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 16);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a4 = FMA ? w.fma(x0, a4) : w.mul(x0).add(a4);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a4 = FMA ? w.fma(x1, a4) : w.mul(x1).add(a4);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a4 = FMA ? w.fma(x2, a4) : w.mul(x2).add(a4);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a4 = FMA ? w.fma(x3, a4) : w.mul(x3).add(a4);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 20);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a5 = FMA ? w.fma(x0, a5) : w.mul(x0).add(a5);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a5 = FMA ? w.fma(x1, a5) : w.mul(x1).add(a5);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a5 = FMA ? w.fma(x2, a5) : w.mul(x2).add(a5);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a5 = FMA ? w.fma(x3, a5) : w.mul(x3).add(a5);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 24);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a6 = FMA ? w.fma(x0, a6) : w.mul(x0).add(a6);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a6 = FMA ? w.fma(x1, a6) : w.mul(x1).add(a6);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a6 = FMA ? w.fma(x2, a6) : w.mul(x2).add(a6);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a6 = FMA ? w.fma(x3, a6) : w.mul(x3).add(a6);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 28);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a7 = FMA ? w.fma(x0, a7) : w.mul(x0).add(a7);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                        .expand(VectorMask.fromLong(F, s));
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                 a7 = FMA ? w.fma(x1, a7) : w.mul(x1).add(a7);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a7 = FMA ? w.fma(x2, a7) : w.mul(x2).add(a7);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER)
-                            .expand(VectorMask.fromLong(F, s));
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
                     a7 = FMA ? w.fma(x3, a7) : w.mul(x3).add(a7);
                     vp += 4L * Integer.bitCount(s);
                 }

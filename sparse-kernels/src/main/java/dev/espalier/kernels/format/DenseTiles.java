@@ -213,8 +213,10 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             for (long p = begin; p != end; p += 1024) {
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
-                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER).mul(scale);
-                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER).mul(scale);
+                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
+                            .mul(scale);
+                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER)
+                            .mul(scale);
                     long q = p + j;
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -380,8 +382,10 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             for (long p = begin; p != end; p += 512) {
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
-                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER).mul(scale);
-                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER).mul(scale);
+                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
+                            .mul(scale);
+                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER)
+                            .mul(scale);
                     long q = p + j;
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)

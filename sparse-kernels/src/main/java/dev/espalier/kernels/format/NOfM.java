@@ -356,91 +356,152 @@ public final class NOfM implements WeightFormat {
                 FloatVector w;
                 FloatVector t;
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale).reinterpretAsInts();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
                 t = words.and(3).selectFrom(table).reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
                 a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 2).and(3).selectFrom(table).reinterpretAsFloats();
+                t = words.lanewise(VectorOperators.LSHR, 2)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 16, Raw.ORDER).mul(scale).reinterpretAsInts();
-                t = words.lanewise(VectorOperators.LSHR, 4).and(3).selectFrom(table).reinterpretAsFloats();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 16, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
+                t = words.lanewise(VectorOperators.LSHR, 4)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
                 a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 6).and(3).selectFrom(table).reinterpretAsFloats();
+                t = words.lanewise(VectorOperators.LSHR, 6)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 32, Raw.ORDER).mul(scale).reinterpretAsInts();
-                t = words.lanewise(VectorOperators.LSHR, 8).and(3).selectFrom(table).reinterpretAsFloats();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 32, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
+                t = words.lanewise(VectorOperators.LSHR, 8)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
                 a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 10).and(3).selectFrom(table).reinterpretAsFloats();
+                t = words.lanewise(VectorOperators.LSHR, 10)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 48, Raw.ORDER).mul(scale).reinterpretAsInts();
-                t = words.lanewise(VectorOperators.LSHR, 12).and(3).selectFrom(table).reinterpretAsFloats();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 48, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
+                t = words.lanewise(VectorOperators.LSHR, 12)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
                 a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 14).and(3).selectFrom(table).reinterpretAsFloats();
+                t = words.lanewise(VectorOperators.LSHR, 14)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER).mul(scale).reinterpretAsInts();
-                t = words.lanewise(VectorOperators.LSHR, 16).and(3).selectFrom(table).reinterpretAsFloats();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
+                t = words.lanewise(VectorOperators.LSHR, 16)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
                 a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 18).and(3).selectFrom(table).reinterpretAsFloats();
+                t = words.lanewise(VectorOperators.LSHR, 18)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 80, Raw.ORDER).mul(scale).reinterpretAsInts();
-                t = words.lanewise(VectorOperators.LSHR, 20).and(3).selectFrom(table).reinterpretAsFloats();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 80, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
                 a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 22).and(3).selectFrom(table).reinterpretAsFloats();
+                t = words.lanewise(VectorOperators.LSHR, 22)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER).mul(scale).reinterpretAsInts();
-                t = words.lanewise(VectorOperators.LSHR, 24).and(3).selectFrom(table).reinterpretAsFloats();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
+                t = words.lanewise(VectorOperators.LSHR, 24)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
                 a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 26).and(3).selectFrom(table).reinterpretAsFloats();
+                t = words.lanewise(VectorOperators.LSHR, 26)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 112, Raw.ORDER).mul(scale).reinterpretAsInts();
-                t = words.lanewise(VectorOperators.LSHR, 28).and(3).selectFrom(table).reinterpretAsFloats();
+                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 112, Raw.ORDER)
+                        .mul(scale)
+                        .reinterpretAsInts();
+                t = words.lanewise(VectorOperators.LSHR, 28)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
                 a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 30).and(3).selectFrom(table).reinterpretAsFloats();
+                t = words.lanewise(VectorOperators.LSHR, 30)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 xp += 128;

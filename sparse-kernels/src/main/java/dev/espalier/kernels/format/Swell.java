@@ -380,14 +380,16 @@ public final class Swell implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 4).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 4)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats()
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 8).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 8)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats()
                         .mul(scale);
@@ -396,14 +398,16 @@ public final class Swell implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 12).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 12)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
                         .reinterpretAsFloats()
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 16).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 16)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats()
                         .mul(scale);
@@ -412,14 +416,16 @@ public final class Swell implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 20).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats()
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 24).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 24)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats()
                         .mul(scale);
@@ -428,7 +434,8 @@ public final class Swell implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 28).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 28)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
                         .reinterpretAsFloats()
                         .mul(scale);
@@ -457,37 +464,44 @@ public final class Swell implements WeightFormat {
                         .reinterpretAsFloats();
                 a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 4).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 4)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats();
                 a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 8).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 8)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats();
                 a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 12).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 12)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
                         .reinterpretAsFloats();
                 a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 16).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 16)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats();
                 a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 20).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats();
                 a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 24).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 24)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
                         .reinterpretAsFloats();
                 a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
                 v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 28).and(15)
+                t = words.lanewise(VectorOperators.LSHR, 28)
+                        .and(15)
                         .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
                         .reinterpretAsFloats();
                 a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
