@@ -96,7 +96,7 @@ final class OpenBlasSearch {
                 folder = unpack(root, cache);
             } catch (IOException e) {
                 // A read-only home must not cost the speed.
-                folder = unpack(root, Files.createTempDirectory("espalier-openblas"));
+                folder = unpackForThisRun(root);
             }
             Path home = folder;
             List<Path> files = FILES_IN_JAR.stream().map(home::resolve).toList();
@@ -139,6 +139,19 @@ final class OpenBlasSearch {
             }
         }
         return Optional.empty();
+    }
+
+    /// In a new folder, which nobody else can have prepared, and which goes at the end.
+    private static Path unpackForThisRun(String root) throws IOException {
+        Path parent = Files.createTempDirectory("espalier-openblas");
+        Path folder = unpack(root, parent);
+        // The last one registered goes first.
+        parent.toFile().deleteOnExit();
+        folder.toFile().deleteOnExit();
+        for (String file : FILES_IN_JAR) {
+            folder.resolve(file).toFile().deleteOnExit();
+        }
+        return folder;
     }
 
     /// Copies the libraries below `root` to a folder of `cache` named by their version; a complete folder is taken as it is.
