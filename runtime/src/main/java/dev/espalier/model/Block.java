@@ -50,6 +50,16 @@ public final class Block {
     /// @param workspace of this model, for at least as many tokens
     /// @param tap sees what the linear layers read; null: nobody looks
     public void forward(Tensor hidden, int past, KvCache cache, Workspace workspace, ActivationTap tap) {
+        run(hidden, past, cache, null, workspace, tap);
+    }
+
+    /// Runs the block over one more token of each of several sequences: row i of `hidden` `[sequences, hidden]`, changed in
+    /// place, stands behind what `caches[i]` holds and goes into it. The linear layers read their weights once for all.
+    void step(Tensor hidden, KvCache[] caches, Workspace workspace) {
+        run(hidden, 0, null, caches, workspace, null);
+    }
+
+    private void run(Tensor hidden, int past, KvCache cache, KvCache[] caches, Workspace workspace, ActivationTap tap) {
         int tokens = hidden.rows();
         boolean normBefore = spec.norms().placement() == Placement.BEFORE;
 
@@ -58,17 +68,27 @@ public final class Block {
         Tensor k = apply(Projection.K, x, workspace.k(tokens), null);
         Tensor v = apply(Projection.V, x, workspace.v(tokens), null);
         if (spec.positions() instanceof Positions.Rotary rotary) {
-            Tensor angles = workspace.angles(rotary, past, tokens);
+            Tensor angles = caches == null
+                    ? workspace.angles(rotary, past, tokens)
+                    : workspace.angles(rotary, workspace.ends(caches, 0), tokens);
             backend.rotate(q, angles);
             backend.rotate(k, angles);
         }
-        if (cache != null) {
-            cache.put(index, past, k, v);
-            k = cache.keys(index);
-            v = cache.values(index);
-        }
         Tensor attended = workspace.attended(tokens);
-        backend.attention(spec.attention().shape(), q, k, v, past, attended);
+        if (caches == null) {
+            attend(q, k, v, past, cache, attended);
+        } else {
+            for (int i = 0; i < tokens; i++) {
+                int end = i + 1;
+                attend(
+                        q.slice(i, end),
+                        k.slice(i, end),
+                        v.slice(i, end),
+                        caches[i].length(),
+                        caches[i],
+                        attended.slice(i, end));
+            }
+        }
         backend.add(apply(Projection.O, attended, workspace.branch(tokens), tap), hidden);
         if (!normBefore) {
             norm(attentionNorm, hidden, hidden);
@@ -86,6 +106,15 @@ public final class Block {
         backend.add(apply(Projection.DOWN, inner, workspace.branch(tokens), tap), hidden);
         if (!normBefore) {
             norm(mlpNorm, hidden, hidden);
+        }
+    }
+
+    private void attend(Tensor q, Tensor k, Tensor v, int past, KvCache cache, Tensor attended) {
+        if (cache != null) {
+            cache.put(index, past, k, v);
+            backend.attention(spec.attention().shape(), q, cache.keys(index), cache.values(index), past, attended);
+        } else {
+            backend.attention(spec.attention().shape(), q, k, v, past, attended);
         }
     }
 

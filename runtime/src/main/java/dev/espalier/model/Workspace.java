@@ -142,6 +142,22 @@ public final class Workspace implements AutoCloseable {
         return cosSin;
     }
 
+    /// The rotations `[count, headDim]` of the first `count` of `positions`.
+    Tensor angles(Positions.Rotary rotary, int[] positions, int count) {
+        Tensor cosSin = angles.rows(count);
+        backend.angles(rotary.inverseFrequencies(), positions, cosSin);
+        anglesPast = -1;
+        return cosSin;
+    }
+
+    /// The length of each cache plus `offset`, at the start of an array that is reused.
+    int[] ends(KvCache[] caches, int offset) {
+        for (int i = 0; i < caches.length; i++) {
+            rows[i] = caches[i].length() + offset;
+        }
+        return rows;
+    }
+
     /// The last row of `hidden`, which is one of this workspace's own.
     Tensor lastOf(Tensor hidden) {
         int count = hidden.rows();
