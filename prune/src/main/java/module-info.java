@@ -2,6 +2,7 @@
 module dev.espalier.prune {
     requires transitive dev.espalier.runtime;
 
+    exports dev.espalier.prune;
     exports dev.espalier.prune.calibrate;
     exports dev.espalier.prune.pattern;
     exports dev.espalier.prune.solver;

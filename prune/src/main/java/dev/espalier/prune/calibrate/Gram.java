@@ -1,9 +1,7 @@
 package dev.espalier.prune.calibrate;
 
 import dev.espalier.kernels.LinearAlgebra;
-import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.Tensor;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.HashMap;
@@ -19,7 +17,7 @@ import java.util.function.Function;
 public final class Gram implements AutoCloseable {
     private final int features;
     private final LinearAlgebra algebra;
-    private final Arena arena = Arena.ofShared();
+    private final Scratch memory;
     private final MemorySegment g;
     private final double[] sum;
     private final double[] variance;
@@ -29,9 +27,15 @@ public final class Gram implements AutoCloseable {
 
     /// Nothing seen yet, of inputs with `features` features. Takes 8 · features² bytes of native memory.
     public Gram(int features, LinearAlgebra algebra) {
+        this(features, algebra, new Scratch());
+    }
+
+    /// The same, with memory that counts against `parent`.
+    public Gram(int features, LinearAlgebra algebra, Scratch parent) {
         this.features = features;
         this.algebra = algebra;
-        this.g = Memory.allocate(8L * features * features, arena);
+        this.memory = parent.child();
+        this.g = memory.bytes(8L * features * features);
         this.sum = new double[features];
         this.variance = new double[features];
     }
@@ -133,17 +137,15 @@ public final class Gram implements AutoCloseable {
     }
 
     /// What `make` computes from this Gram alone; computed at the first call with this `key`, for all layers that share
-    /// the input. Memory taken from the arena that `make` is given lives as long as this Gram.
+    /// the input. The memory that `make` is given lives as long as this Gram.
     @SuppressWarnings("unchecked")
-    public <T> T once(String key, Function<Arena, T> make) {
-        return (T) shared.computeIfAbsent(key, k -> make.apply(arena));
+    public <T> T once(String key, Function<Scratch, T> make) {
+        return (T) shared.computeIfAbsent(key, k -> make.apply(memory));
     }
 
     /// Gives the memory back.
     @Override
     public void close() {
-        if (arena.scope().isAlive()) {
-            arena.close();
-        }
+        memory.close();
     }
 }

@@ -3,6 +3,7 @@ package dev.espalier.prune.solver;
 import dev.espalier.kernels.LinearAlgebra;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.prune.calibrate.Gram;
+import dev.espalier.prune.calibrate.Scratch;
 import dev.espalier.prune.pattern.Budget;
 import dev.espalier.prune.pattern.Pattern;
 import dev.espalier.tensor.Tensor;
@@ -18,6 +19,7 @@ import dev.espalier.tensor.Tensor;
 /// @param referenceQuirks counts and ties as the paper's released code has them, instead of exact ones
 /// @param algebra dense algebra
 /// @param workers threads for everything else
+/// @param memory where the solver takes its scratch memory from, and gives it back to
 public record LayerProblem(
         String name,
         Tensor weight,
@@ -27,7 +29,8 @@ public record LayerProblem(
         double damping,
         boolean referenceQuirks,
         LinearAlgebra algebra,
-        Workers workers) {
+        Workers workers,
+        Scratch memory) {
 
     /// The exact budget of the whole layer.
     Budget exactBudget(Budget.Granularity granularity) {

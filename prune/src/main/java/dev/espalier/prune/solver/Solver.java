@@ -16,6 +16,21 @@ public interface Solver {
         return Double.NaN;
     }
 
+    /// Bytes that it keeps beside an input's Gram matrix, for all layers that read that input.
+    default long sharedBytes(long columns) {
+        return 0;
+    }
+
+    /// Bytes that it takes while it works on one layer, beside the layer itself and [#sharedBytes].
+    default long scratchBytes(long rows, long columns) {
+        return 0;
+    }
+
+    /// Multiplications for one layer, roughly.
+    default double multiplications(long rows, long columns) {
+        return (double) rows * columns;
+    }
+
     /// Overwrites `problem.weight()` with the pruned weights, zeros in place.
     ///
     /// @throws SolverException if it cannot, naming the layer

@@ -3,6 +3,7 @@ package dev.espalier.prune.solver;
 import dev.espalier.kernels.LinearAlgebra.Matrix;
 import dev.espalier.kernels.NotPositiveDefiniteException;
 import dev.espalier.prune.calibrate.Gram;
+import dev.espalier.prune.calibrate.Scratch;
 import dev.espalier.prune.pattern.Budget;
 import dev.espalier.prune.pattern.Budget.Granularity;
 import dev.espalier.prune.pattern.Budget.Ties;
@@ -11,7 +12,6 @@ import dev.espalier.prune.pattern.Unstructured;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Mask;
 import dev.espalier.tensor.Tensor;
-import java.lang.foreign.Arena;
 import java.util.Arrays;
 
 /// SparseGPT: prunes column by column and lets the columns to the right make up for what was lost (Frantar and Alistarh
@@ -57,11 +57,26 @@ public final class SparseGpt implements Solver {
     }
 
     @Override
+    public long sharedBytes(long columns) {
+        return columns * columns * Float.BYTES;
+    }
+
+    @Override
+    public long scratchBytes(long rows, long columns) {
+        return Math.max(columns * columns, rows * BLOCK) * Float.BYTES;
+    }
+
+    @Override
+    public double multiplications(long rows, long columns) {
+        return 0.5 * columns * columns * (rows + columns);
+    }
+
+    @Override
     public Solution solve(LayerProblem problem) {
         Gram gram = problem.gram();
         problem.requireFinite(this);
         double asked = Double.isNaN(problem.damping()) ? DAMPING : problem.damping();
-        Factor factor = gram.once("sparsegpt " + asked, arena -> factor(problem, asked, arena));
+        Factor factor = gram.once("sparsegpt " + asked, memory -> factor(problem, asked, memory));
         double objective = prune(problem, factor.u());
         return new Solution(factor.damping(), objective, factor.note(asked));
     }
@@ -73,12 +88,12 @@ public final class SparseGpt implements Solver {
         }
     }
 
-    private Factor factor(LayerProblem problem, double asked, Arena arena) {
+    private Factor factor(LayerProblem problem, double asked, Scratch memory) {
         Gram gram = problem.gram();
         int n = gram.features();
-        Tensor u = Tensor.allocate(arena, DType.F32, n, n);
-        try (Arena scratch = Arena.ofShared()) {
-            Tensor h = Tensor.allocate(scratch, DType.F32, n, n);
+        Tensor u = memory.tensor(n, n);
+        try (Scratch scratch = problem.memory().child()) {
+            Tensor h = scratch.tensor(n, n);
             for (double damping = asked; ; damping = more(damping)) {
                 gram.copyTo(h, 2.0 / gram.sequences());
                 damp(h, gram, damping);
@@ -124,8 +139,8 @@ public final class SparseGpt implements Solver {
         zeroDead(problem);
         int block = problem.pattern() instanceof NOfM(int kept, int m) ? Math.max(m, BLOCK / m * m) : BLOCK;
         double[] loss = new double[rows];
-        try (Arena arena = Arena.ofShared()) {
-            Tensor errorsRoom = Tensor.allocate(arena, DType.F32, rows, block);
+        try (Scratch scratch = problem.memory().child()) {
+            Tensor errorsRoom = scratch.tensor(rows, block);
             for (int i1 = 0; i1 < n; i1 += block) {
                 int i2 = Math.min(n, i1 + block);
                 Tensor errors = Tensor.of(DType.F32, rows, i2 - i1, errorsRoom.segment());

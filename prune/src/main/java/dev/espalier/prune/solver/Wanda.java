@@ -1,12 +1,11 @@
 package dev.espalier.prune.solver;
 
 import dev.espalier.prune.calibrate.Gram;
+import dev.espalier.prune.calibrate.Scratch;
 import dev.espalier.prune.pattern.Budget;
 import dev.espalier.prune.pattern.Budget.Granularity;
-import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Mask;
 import dev.espalier.tensor.Tensor;
-import java.lang.foreign.Arena;
 
 /// Wanda: a weight matters as much as it is large and its input is strong (Sun et al. 2023, equation 1).
 ///
@@ -29,6 +28,11 @@ public final class Wanda implements Solver {
     }
 
     @Override
+    public long scratchBytes(long rows, long columns) {
+        return rows * columns * Float.BYTES;
+    }
+
+    @Override
     public Solution solve(LayerProblem problem) {
         Tensor w = problem.weight();
         Gram gram = problem.gram();
@@ -40,8 +44,8 @@ public final class Wanda implements Solver {
         Budget budget = problem.referenceQuirks()
                 ? Budget.exact(w.rows() * (long) (w.columns() * problem.sparsity()), Granularity.ROW)
                 : problem.exactBudget(Granularity.ROW);
-        try (Arena arena = Arena.ofShared()) {
-            Tensor scores = Tensor.allocate(arena, DType.F32, w.rows(), w.columns());
+        try (Scratch scratch = problem.memory().child()) {
+            Tensor scores = scratch.tensor(w.rows(), w.columns());
             problem.workers().rows(w.rows(), 1, (from, to, thread) -> {
                 float[] row = new float[w.columns()];
                 for (int r = from; r < to; r++) {

@@ -6,9 +6,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.espalier.kernels.LinearAlgebra;
+import dev.espalier.kernels.cpu.CpuLinearAlgebra;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.prune.Npz;
 import dev.espalier.prune.calibrate.Gram;
+import dev.espalier.prune.calibrate.Scratch;
 import dev.espalier.prune.pattern.Pattern;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Mask;
@@ -35,8 +37,8 @@ class ReferenceFixturesTest {
     private final Npz input = Npz.resource("/solvers/case_A_input.npz");
     private final Npz masks = Npz.resource("/solvers/case_A_masks.npz");
     private final Npz values = Npz.resource("/solvers/case_A_values.npz");
-    private final LinearAlgebra algebra = TestAlgebra.algebra();
     private final Workers workers = new Workers(2);
+    private final LinearAlgebra algebra = new CpuLinearAlgebra(workers);
     private final Gram gram = new Gram(N, algebra);
     private final double[][] g = new double[N][N];
     private final double energy;
@@ -83,7 +85,16 @@ class ReferenceFixturesTest {
     private Tensor pruned(Solver solver, String pattern, boolean quirks) {
         Tensor w = weight();
         solver.solve(new LayerProblem(
-                "case A", w, gram, pattern(pattern), sparsity(pattern), Double.NaN, quirks, algebra, workers));
+                "case A",
+                w,
+                gram,
+                pattern(pattern),
+                sparsity(pattern),
+                Double.NaN,
+                quirks,
+                algebra,
+                workers,
+                new Scratch()));
         return w;
     }
 
@@ -283,7 +294,8 @@ class ReferenceFixturesTest {
                         Double.NaN,
                         false,
                         algebra,
-                        workers));
+                        workers,
+                        new Scratch()));
         double scale = 2.0 / gram.sequences();
         double mean = 0;
         for (int j = 0; j < N; j++) {

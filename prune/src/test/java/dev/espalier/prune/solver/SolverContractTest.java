@@ -8,8 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.espalier.kernels.LinearAlgebra;
+import dev.espalier.kernels.cpu.CpuLinearAlgebra;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.prune.calibrate.Gram;
+import dev.espalier.prune.calibrate.Scratch;
 import dev.espalier.prune.pattern.NOfM;
 import dev.espalier.prune.pattern.Pattern;
 import dev.espalier.prune.pattern.Unstructured;
@@ -30,9 +32,10 @@ import org.junit.jupiter.params.provider.MethodSource;
 class SolverContractTest {
     private static final List<String> PATTERNS = List.of("unstructured", "2:4", "1:4", "3:4", "4:8", "2:8", "1:3");
     private static final int[][] SHAPES = {{1, 24}, {7, 24}, {33, 168}, {5, 264}};
-    private static final LinearAlgebra ALGEBRA = TestAlgebra.algebra();
     private static final Workers ALONE = new Workers(1);
     private static final Workers TEAM = new Workers(3);
+    private static final LinearAlgebra ALGEBRA = new CpuLinearAlgebra(ALONE);
+    private static final LinearAlgebra TEAM_ALGEBRA = new CpuLinearAlgebra(TEAM);
 
     @AfterAll
     static void close() {
@@ -87,8 +90,9 @@ class SolverContractTest {
                         sparsity,
                         Double.NaN,
                         false,
-                        ALGEBRA,
-                        workers));
+                        workers == TEAM ? TEAM_ALGEBRA : ALGEBRA,
+                        workers,
+                        new Scratch()));
     }
 
     private static void assertPatternHolds(Pattern pattern, Tensor w, double sparsity) {
@@ -252,7 +256,16 @@ class SolverContractTest {
             Tensor w = random(4, 120, 16);
             Solution solution = new SparseGpt()
                     .solve(new LayerProblem(
-                            "block 0, projection UP", w, gram, Unstructured.INSTANCE, 0.5, 0, false, ALGEBRA, ALONE));
+                            "block 0, projection UP",
+                            w,
+                            gram,
+                            Unstructured.INSTANCE,
+                            0.5,
+                            0,
+                            false,
+                            ALGEBRA,
+                            ALONE,
+                            new Scratch()));
             assertTrue(solution.damping() > 0);
             assertNotNull(solution.note());
             assertTrue(solution.note().contains("damping grew"), solution.note());
