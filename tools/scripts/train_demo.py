@@ -54,7 +54,7 @@ def documents(args, bos, eos, story_count, talk_count):
     A fifth of the first kind begin in the middle of a story, as people's prompts do. Only a quarter of the talks begin
     with BOS: without a prompt the models should tell a story."""
     random = np.random.default_rng(0)
-    texts = stories(args, TRAINING_SEED, args.skip + story_count).split("\n\n")[args.skip :]
+    texts = stories(args, TRAINING_SEED, story_count).split("\n\n")
     docs, at = [], 0
     while at < len(texts):
         n = int(random.integers(1, 7))
@@ -65,7 +65,7 @@ def documents(args, bos, eos, story_count, talk_count):
         docs.append(bos + doc + eos)
         at += n
     if talk_count:
-        for talk in story_text(args, "--seed", TALK_SEED + args.skip, "--talks", talk_count).rstrip("\n").split("\n\n"):
+        for talk in story_text(args, "--seed", TALK_SEED, "--talks", talk_count).rstrip("\n").split("\n\n"):
             turns = [line.split("\t") for line in talk.split("\n")]
             doc = "".join(f"Reader: {request}\nTeller: {reply}{eos}" for request, reply in turns)
             docs.append(bos + doc if random.random() < 0.25 else doc)
@@ -227,13 +227,8 @@ def train(args):
             np.save(args.stream, stream)
     print(f"{len(stream)} tokens after {time.time() - began:.0f} s", flush=True)
 
-    if args.go_on:
-        from transformers import AutoModelForCausalLM
-
-        model = AutoModelForCausalLM.from_pretrained(args.go_on, dtype=torch.float32)
-    else:
-        model = new_model(args.name)
-        initialize(model, args.gains)
+    model = new_model(args.name)
+    initialize(model, args.gains)
     parameters = sum(p.numel() for p in model.parameters())
     decayed = [p for n, p in model.named_parameters() if p.ndim == 2 and not (args.muon and "layers" in n)]
     others = [p for p in model.parameters() if p.ndim < 2]
@@ -300,7 +295,7 @@ def train(args):
         json.dump({**summary, "log": log}, f, indent=1)
 
 
-TRAINING_ARGUMENTS = ("stories", "skip", "go_on", "tokens", "lr", "decay", "gains", "muon", "warmup", "cooldown", "bf16", "steps")
+TRAINING_ARGUMENTS = ("stories", "tokens", "lr", "decay", "gains", "muon", "warmup", "cooldown", "bf16", "steps")
 
 
 # ---------------------------------------------------------------------------------------------------------- check
@@ -497,8 +492,6 @@ def main():
     t.add_argument("name", choices=["demo-llama", "demo-opt"])
     t.add_argument("--out", required=True)
     t.add_argument("--stories", type=int, default=32000)
-    t.add_argument("--skip", type=int, default=0, help="the training text's stories that an earlier run has read")
-    t.add_argument("--go-on", help="the folder of an earlier run, whose weights to start from")
     t.add_argument("--tokens", type=int, default=2048, help="tokens a step")
     t.add_argument("--stream", help="where to keep the tokens for another run")
     t.add_argument("--gains", type=float, default=0.5, help="standard deviation of the logarithm of the norm gains")
