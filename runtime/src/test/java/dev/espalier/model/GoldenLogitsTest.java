@@ -18,7 +18,11 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -86,6 +90,19 @@ class GoldenLogitsTest {
                 assertArrayEquals(one, run(name, new CpuBackend(threads), ModelRuns.DENSE, chunk));
             }
         }
+    }
+
+    @Test
+    void everyFamilyInTheListHasGoldenLogits() throws IOException {
+        Set<String> golden = new TreeSet<>();
+        for (String name : cases()) {
+            try (Checkpoint checkpoint = Checkpoint.open(FAMILIES.resolve(name))) {
+                golden.add(ModelFamilies.of(checkpoint.config()).modelType());
+            }
+        }
+        assertEquals(
+                ModelFamilies.all().stream().map(ModelFamily::modelType).collect(Collectors.toCollection(TreeSet::new)),
+                golden);
     }
 
     private static void expectGolden(String name, Backend backend, FormatChoice formats, int chunk) {
