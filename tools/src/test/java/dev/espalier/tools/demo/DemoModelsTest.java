@@ -56,7 +56,7 @@ class DemoModelsTest {
         assertEquals(tokenizer.bosId().orElseThrow(), ids[0]);
         assertEquals(text, tokenizer.decode(tokenizer.encode(text, false)));
         int words = text.split("[ \n]+").length;
-        // One token for most words and one for each mark: training counted 1.25 tokens a word.
+        // One token for most words and one for each mark: about 1.2 tokens a word.
         assertTrue(ids.length < 1.3 * words, ids.length + " tokens for " + words + " words");
         assertEquals("Zürich – 東京", tokenizer.decode(tokenizer.encode("Zürich – 東京", false)));
     }
