@@ -1,6 +1,6 @@
 /// Commands, server, benchmarks. Nothing depends on it.
 module dev.espalier.tools {
-    requires dev.espalier.prune;
+    requires transitive dev.espalier.prune;
     requires info.picocli;
     requires jdk.httpserver;
 

@@ -38,7 +38,7 @@ final class Completion {
             prompts.add(tokens);
         }
         Thread.startVirtualThread(() -> watch(patience));
-        try (Slots.Slot slot = engine.slots().take()) {
+        try (Slots.Slot _ = engine.slots().take()) {
             if (clientGone.get()) {
                 throw new IOException("the client left while it waited");
             }
