@@ -41,10 +41,13 @@ import picocli.CommandLine.UnmatchedArgumentException;
             "Exit codes: 0 done, 1 the work failed, 2 wrong usage or unusable input, 130 Ctrl-C."
         },
         subcommands = {
-            InfoCommand.class,
+            PruneAndServeCommand.class,
             GenerateCommand.class,
+            PruneCommand.class,
             EvalCommand.class,
+            ServeCommand.class,
             BenchCommand.class,
+            InfoCommand.class,
             DevicesCommand.class,
         })
 public final class Espalier {

@@ -3,6 +3,7 @@ package dev.espalier.tools;
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.format.Dense;
+import dev.espalier.kernels.format.WeightFormats;
 import dev.espalier.tensor.InputException;
 
 /// The choices of a weight format that options name.
@@ -28,10 +29,16 @@ public final class Formats {
         };
     }
 
+    /// Our fastest dense format.
+    public static FormatChoice dense() {
+        return weights -> Dense.tiled();
+    }
+
     private static WeightFormat require(String name, String option) {
-        if (name.equals(Dense.tiled().name())) {
-            return Dense.tiled();
+        try {
+            return WeightFormats.named(name);
+        } catch (InputException e) {
+            throw new InputException(option + ": " + e.getMessage() + ", auto.", e);
         }
-        throw new InputException("%s: there is no format '%s'; known: auto, dense.".formatted(option, name));
     }
 }

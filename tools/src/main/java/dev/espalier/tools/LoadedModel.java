@@ -35,9 +35,14 @@ final class LoadedModel implements AutoCloseable {
     /// @throws InputException if it cannot be used
     /// @throws WorkFailedException if there is not enough memory
     static LoadedModel open(String name, ModelOptions options, long seed, OutputOptions output) {
+        return open(name, options, seed, output, Formats.named(options.format(), "--format " + options.format()));
+    }
+
+    /// The same, with each linear layer in the format that `formats` chooses.
+    static LoadedModel open(
+            String name, ModelOptions options, long seed, OutputOptions output, FormatChoice formats) {
         long start = System.nanoTime();
         options.requireDevice();
-        FormatChoice formats = Formats.named(options.format(), "--format " + options.format());
         Checkpoint checkpoint = ModelSource.open(name, options.dtype(), seed);
         CpuBackend backend = null;
         try {

@@ -5,7 +5,7 @@ import dev.espalier.model.Model;
 import dev.espalier.model.Workspace;
 
 /// One decoded token behind a short text: embedding, all blocks, head.
-final class DecodeStep implements Runnable, AutoCloseable {
+public final class DecodeStep implements Runnable, AutoCloseable {
     private static final int PAST = 32;
     private static final int STEPS = 64;
 
@@ -16,7 +16,7 @@ final class DecodeStep implements Runnable, AutoCloseable {
     private final int past;
     private final int longest;
 
-    DecodeStep(Model model) {
+    public DecodeStep(Model model) {
         this.model = model;
         this.longest = Math.min(PAST + STEPS, model.spec().context());
         this.past = Math.min(PAST, longest / 2);

@@ -1,0 +1,195 @@
+package dev.espalier.tools;
+
+import dev.espalier.prune.PruneListener;
+import dev.espalier.prune.PrunePlan;
+import dev.espalier.prune.PruneReport;
+import dev.espalier.prune.calibrate.CalibrationData;
+import dev.espalier.tensor.InputException;
+import dev.espalier.tools.demo.StoryGrammar;
+import java.nio.file.Path;
+import java.util.Locale;
+import picocli.CommandLine.Option;
+
+/// What to prune and on which text: the options that `prune` and `prune-and-serve` share.
+final class PruneOptions {
+    private static final int SAMPLES = 128;
+    private static final int LONGEST_WINDOW = 2048;
+    private static final String SELF = "self";
+
+    /// Letters of the grammar's stories that surely make a token.
+    private static final int LETTERS_PER_TOKEN = 6;
+
+    private static final int LONGEST_STORIES = 8_000_000;
+
+    @Option(
+            names = "--method",
+            paramLabel = "NAME",
+            description = "magnitude, wanda or sparsegpt. Default: the best there is.")
+    private String method;
+
+    @Option(
+            names = "--sparsity",
+            paramLabel = "X",
+            description = "Fraction of each layer's weights to remove, 0 to below 1. Default: 0.5.")
+    private Double sparsity;
+
+    @Option(
+            names = "--pattern",
+            paramLabel = "N:M",
+            description = "Keep N of each M consecutive inputs of an output, as in 2:4. Default: unstructured.")
+    private String pattern;
+
+    @Option(
+            names = "--calibration",
+            paramLabel = "FILE|self",
+            description = {
+                "Text to record layer inputs on: plain, or JSON lines with a text field (.jsonl, .json); self: the model"
+                        + " writes it. Default: self; for an embedded model, its own grammar's stories."
+            })
+    private String calibration;
+
+    @Option(
+            names = "--calibration-order",
+            paramLabel = "random|consecutive",
+            defaultValue = "random",
+            description = "Windows of a plain text: at random places, or the first ones. Default: ${DEFAULT-VALUE}.")
+    private CalibrationData.Order order;
+
+    @Option(
+            names = "--samples",
+            paramLabel = "N",
+            description = "Windows of calibration text. Default: 128; with self, what 5 minutes give.")
+    private Integer samples;
+
+    @Option(
+            names = "--seq-len",
+            paramLabel = "N",
+            description = "Tokens of a window. Default: the smaller of 2048 and the model's context.")
+    private Integer seqLen;
+
+    @Option(
+            names = "--damping",
+            paramLabel = "auto|X",
+            description = "What is added to the Gram matrix's diagonal, a fraction of its mean. Default: the method's own,"
+                    + " more where tokens are few.")
+    private String damping;
+
+    @Option(
+            names = "--reference-quirks",
+            description = "Counts, ties and damping exactly as the papers' released codes have them.")
+    private boolean referenceQuirks;
+
+    @Option(
+            names = "--seed",
+            paramLabel = "N",
+            defaultValue = "0",
+            description = "Of the choice of windows. Default: ${DEFAULT-VALUE}.")
+    private long seed;
+
+    long seed() {
+        return seed;
+    }
+
+    /// What was asked for.
+    ///
+    /// @throws InputException if options name nothing or contradict each other
+    PrunePlan plan() {
+        if (samples != null && samples < 1) {
+            throw new InputException("--samples " + samples + ": it must be 1 or more.");
+        }
+        if (seqLen != null && seqLen < 2) {
+            throw new InputException("--seq-len " + seqLen + ": it must be 2 or more.");
+        }
+        return PrunePlan.of(method, pattern, sparsity, damping, referenceQuirks);
+    }
+
+    /// The length of a window on `loaded`.
+    ///
+    /// @throws InputException if the model's context is shorter than what was asked for
+    int seqLen(LoadedModel loaded) {
+        int context = loaded.model().spec().context();
+        if (seqLen != null && seqLen > context) {
+            throw new InputException("--seq-len %d is more than the model's context of %d.".formatted(seqLen, context));
+        }
+        return seqLen == null ? Math.min(LONGEST_WINDOW, context) : seqLen;
+    }
+
+    int samples() {
+        return samples == null ? SAMPLES : samples;
+    }
+
+    /// The calibration windows; null if `plan` needs none and none were asked for.
+    ///
+    /// @throws InputException if the text cannot be used
+    CalibrationData calibration(LoadedModel loaded, PrunePlan plan, OutputOptions output) {
+        if (calibration == null && !plan.solver().usesData()) {
+            return null;
+        }
+        CalibrationData.Request request =
+                new CalibrationData.Request(samples(), seqLen(loaded), seed, order);
+        if (calibration == null && ModelSource.embedded(loaded.name())) {
+            long letters = (long) (request.samples() + request.samples() / 5 + 2) * request.seqLen() * LETTERS_PER_TOKEN;
+            String text =
+                    StoryGrammar.of(StoryGrammar.CALIBRATION_SEED).text((int) Math.min(letters, LONGEST_STORIES));
+            return CalibrationData.ofText("stories", text, loaded.requireTokenizer(""), request);
+        }
+        if (calibration == null || calibration.equals(SELF)) {
+            double limit = samples == null ? CalibrationData.SAMPLING_SECONDS : Double.POSITIVE_INFINITY;
+            output.note("calibrating on text that the model writes; a file by --calibration is better where there is one");
+            try (Progress progress = output.progress("sampling", 1000)) {
+                return CalibrationData.selfSampled(
+                        loaded.model(), request, limit, (fraction, left) -> progress.at(Math.round(1000 * fraction)));
+            }
+        }
+        return CalibrationData.ofFile(
+                Path.of(calibration), loaded.requireTokenizer("calibration text needs one."), request);
+    }
+
+    /// A listener that draws the progress bar.
+    static PruneListener listener(Progress progress) {
+        return new PruneListener() {
+            @Override
+            public void progress(Progress at) {
+                progress.at(
+                        Math.round(1000 * at.fraction()),
+                        "block " + (at.block() + 1) + " of " + at.blocks() + ", " + at.doing()
+                                + (Double.isNaN(at.secondsLeft())
+                                        ? ""
+                                        : ", " + dev.espalier.tools.Progress.duration(at.secondsLeft()) + " left"));
+            }
+        };
+    }
+
+    /// What was done, for people: a line a layer, and the sum.
+    static void print(PruneReport report, OutputOptions output) {
+        if (!output.quiet()) {
+            Table table = new Table("layer", "rows", "cols", "sparsity", "error E", "E^2", "held out", "seconds");
+            report.layers()
+                    .forEach(layer -> table.row(
+                            layer.name(),
+                            Integer.toString(layer.rows()),
+                            Integer.toString(layer.cols()),
+                            String.format(Locale.ROOT, "%.4f", layer.sparsity()),
+                            number(layer.relativeError()),
+                            number(layer.relativeErrorSquared()),
+                            number(layer.heldOutError()),
+                            String.format(Locale.ROOT, "%.2f", layer.seconds())));
+            output.print("%s", table);
+            report.layers().stream()
+                    .filter(layer -> layer.note() != null)
+                    .forEach(layer -> output.note("note: %s: %s", layer.name(), layer.note()));
+        }
+        output.print(
+                "%s, %s: %,d of %,d weights are zero (%.2f %%), in %s",
+                report.plan().solver().name(),
+                report.plan().pattern().name(),
+                report.zeros(),
+                report.weights(),
+                100 * report.sparsity(),
+                Progress.duration(report.seconds()));
+    }
+
+    private static String number(double value) {
+        return Double.isNaN(value) ? "-" : Units.number(value);
+    }
+}
