@@ -84,7 +84,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
         if (!options.format().equals("auto")) {
             throw new InputException("--format has no meaning here; say --formats.");
         }
-        options.requireDevice();
+        options.check();
         List<Candidate> candidates = Candidate.list(formats);
         try (Checkpoint checkpoint = ModelSource.open(model, options.dtype(), seed);
                 CpuBackend backend = new CpuBackend(options.threads(CpuBackend.defaultThreads()))) {

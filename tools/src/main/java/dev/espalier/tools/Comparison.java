@@ -2,12 +2,12 @@ package dev.espalier.tools;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.generate.Perplexity;
+import dev.espalier.kernels.cpu.Bandwidth;
 import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.model.Model;
 import dev.espalier.tools.bench.DecodeStep;
 import dev.espalier.tools.bench.PairedTiming;
 import dev.espalier.tools.bench.PrefillPass;
-import dev.espalier.tools.bench.ReadBandwidth;
 import java.util.List;
 
 /// A dense model and its pruned self, side by side.
@@ -35,7 +35,7 @@ record Comparison(Side dense, Side sparse, PairedTiming speedup, double readGbPe
     static Comparison of(
             Model dense, double densePerplexity, Model sparse, double sparsePerplexity, CpuBackend backend) {
         double[] read = new double[ROUNDS];
-        try (ReadBandwidth bandwidth = new ReadBandwidth();
+        try (Bandwidth bandwidth = new Bandwidth();
                 DecodeStep denseStep = new DecodeStep(dense);
                 DecodeStep sparseStep = new DecodeStep(sparse);
                 PrefillPass densePrefill = new PrefillPass(dense);

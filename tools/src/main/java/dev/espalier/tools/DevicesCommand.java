@@ -3,13 +3,13 @@ package dev.espalier.tools;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.espalier.kernels.cpu.Bandwidth;
 import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.natives.NativeLibrary;
 import dev.espalier.natives.blas.Blas;
 import dev.espalier.tools.bench.PairedTiming;
-import dev.espalier.tools.bench.ReadBandwidth;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -49,7 +49,7 @@ final class DevicesCommand implements Callable<Integer> {
     }
 
     private static double bandwidth(int threads) {
-        try (ReadBandwidth bandwidth = new ReadBandwidth();
+        try (Bandwidth bandwidth = new Bandwidth();
                 Workers workers = new Workers(threads)) {
             double[] readings = new double[7];
             bandwidth.measure(workers);

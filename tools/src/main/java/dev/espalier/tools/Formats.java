@@ -2,7 +2,9 @@ package dev.espalier.tools;
 
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.WeightFormat;
+import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.kernels.format.Dense;
+import dev.espalier.kernels.format.FormatChooser;
 import dev.espalier.kernels.format.WeightFormats;
 import dev.espalier.tensor.InputException;
 
@@ -10,13 +12,24 @@ import dev.espalier.tensor.InputException;
 public final class Formats {
     private Formats() {}
 
-    /// `auto`, or the one format called `name` for every layer, which is refused where it does not suit a layer.
+    /// Refuses a name that is neither `auto` nor a format's.
     ///
     /// @param option what the user gave, for errors
     /// @throws InputException if there is no such format
-    public static FormatChoice named(String name, String option) {
+    public static void check(String name, String option) {
+        if (!name.equals("auto")) {
+            require(name, option);
+        }
+    }
+
+    /// What is chosen for each layer, for `auto`, or the one format called `name`, which is refused where it does not suit
+    /// a layer.
+    ///
+    /// @param option what the user gave, for errors
+    /// @throws InputException if there is no such format
+    public static FormatChoice named(String name, String option, CpuBackend backend) {
         if (name.equals("auto")) {
-            return dense -> Dense.tiled();
+            return new FormatChooser(backend);
         }
         WeightFormat format = require(name, option);
         return dense -> {
@@ -27,11 +40,6 @@ public final class Formats {
             }
             return format;
         };
-    }
-
-    /// Our fastest dense format.
-    public static FormatChoice dense() {
-        return weights -> Dense.tiled();
     }
 
     private static WeightFormat require(String name, String option) {

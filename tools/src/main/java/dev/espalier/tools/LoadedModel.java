@@ -9,6 +9,7 @@ import dev.espalier.tensor.InputException;
 import dev.espalier.tokenizer.Tokenizer;
 import java.util.Optional;
 import java.util.OptionalLong;
+import java.util.function.Function;
 
 /// A model that is ready to run, with everything it stands on: checkpoint, backend, tokenizer.
 final class LoadedModel implements AutoCloseable {
@@ -35,21 +36,25 @@ final class LoadedModel implements AutoCloseable {
     /// @throws InputException if it cannot be used
     /// @throws WorkFailedException if there is not enough memory
     static LoadedModel open(String name, ModelOptions options, long seed, OutputOptions output) {
-        return open(name, options, seed, output, Formats.named(options.format(), "--format " + options.format()));
+        return open(name, options, seed, output, options::formats);
     }
 
-    /// The same, with each linear layer in the format that `formats` chooses.
+    /// The same, with each linear layer in the format that `formats` chooses, which is made for the backend.
     static LoadedModel open(
-            String name, ModelOptions options, long seed, OutputOptions output, FormatChoice formats) {
+            String name,
+            ModelOptions options,
+            long seed,
+            OutputOptions output,
+            Function<CpuBackend, FormatChoice> formats) {
         long start = System.nanoTime();
-        options.requireDevice();
+        options.check();
         Checkpoint checkpoint = ModelSource.open(name, options.dtype(), seed);
         CpuBackend backend = null;
         try {
             requireMemory(name, checkpoint.bytes());
             Tokenizer tokenizer = tokenizer(checkpoint).orElse(null);
             backend = new CpuBackend(options.threads(CpuBackend.defaultThreads()));
-            Model model = Model.load(checkpoint, backend, formats);
+            Model model = Model.load(checkpoint, backend, formats.apply(backend));
             model.notices().forEach(notice -> output.note("note: %s", notice));
             if (ModelSource.random(name)) {
                 output.note("note: the weights of %s are random numbers, for timing only", name);

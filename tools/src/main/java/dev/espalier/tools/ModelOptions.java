@@ -1,7 +1,10 @@
 package dev.espalier.tools;
 
+import dev.espalier.kernels.FormatChoice;
+import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.InputException;
+import java.util.Locale;
 import picocli.CommandLine.Option;
 
 /// How a model is loaded: the options that all verbs which compute share.
@@ -26,7 +29,7 @@ final class ModelOptions {
 
         @Override
         public String toString() {
-            return name().toLowerCase(java.util.Locale.ROOT);
+            return name().toLowerCase(Locale.ROOT);
         }
     }
 
@@ -67,6 +70,11 @@ final class ModelOptions {
         return format;
     }
 
+    /// The choice of formats that was asked for.
+    FormatChoice formats(CpuBackend backend) {
+        return Formats.named(format, "--format " + format, backend);
+    }
+
     /// The number of threads that was asked for, or `otherwise`.
     ///
     /// @throws InputException if it is not positive
@@ -80,10 +88,11 @@ final class ModelOptions {
         return threads;
     }
 
-    /// Refuses a device that is not there.
+    /// Refuses a device or a format that is not there.
     ///
-    /// @throws InputException if `--device` is not usable
-    void requireDevice() {
+    /// @throws InputException if `--device` or `--format` is not usable
+    void check() {
+        Formats.check(format, "--format " + format);
         switch (device) {
             case "auto", "cpu" -> {}
             case "cuda" -> throw new InputException(

@@ -80,8 +80,10 @@ final class PruneAndServeCommand implements Callable<Integer> {
         PrunePlan plan = pruning.plan();
         serving.check();
         String contents = evalText == null ? null : TextFiles.read(evalText, "--eval-text");
-        FormatChoice formats = Formats.named(options.format(), "--format " + options.format());
-        try (LoadedModel loaded = LoadedModel.open(model, options, pruning.seed(), output, Formats.dense())) {
+        try (LoadedModel loaded =
+                LoadedModel.open(model, options, pruning.seed(), output, backend -> weight -> Dense.tiled())) {
+            pruning.check(loaded, plan);
+            FormatChoice formats = options.formats(loaded.backend());
             if (!noServe) {
                 loaded.requireTokenizer("a server needs one; say --no-serve, or add one to the folder.");
             }

@@ -78,7 +78,8 @@ final class PruneCommand implements Callable<Integer> {
         if (out != null) {
             CheckpointWriter.requireFree(out);
         }
-        try (LoadedModel loaded = LoadedModel.open(model, options, pruning.seed(), output)) {
+        try (LoadedModel loaded = LoadedModel.open(model, options, pruning.seed(), output, backend -> weight -> Dense.tiled())) {
+            pruning.check(loaded, plan);
             if (dryRun) {
                 need(loaded, plan);
                 return Espalier.DONE;

@@ -1,11 +1,14 @@
 package dev.espalier.tools;
 
+import dev.espalier.model.Block;
+import dev.espalier.model.Projection;
 import dev.espalier.prune.PruneListener;
 import dev.espalier.prune.PrunePlan;
 import dev.espalier.prune.PruneReport;
 import dev.espalier.prune.calibrate.CalibrationData;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tools.demo.StoryGrammar;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import picocli.CommandLine.Option;
@@ -100,7 +103,26 @@ final class PruneOptions {
         if (seqLen != null && seqLen < 2) {
             throw new InputException("--seq-len " + seqLen + ": it must be 2 or more.");
         }
+        if (calibration != null && !calibration.equals(SELF) && !Files.isReadable(Path.of(calibration))) {
+            throw new InputException("--calibration " + calibration + ": there is no such file, or it cannot be read.");
+        }
         return PrunePlan.of(method, pattern, sparsity, damping, referenceQuirks);
+    }
+
+    /// Refuses a plan that does not fit `loaded`, before any work.
+    ///
+    /// @throws InputException if the pattern does not divide a layer's columns, or windows are longer than the context
+    void check(LoadedModel loaded, PrunePlan plan) {
+        seqLen(loaded);
+        for (Block block : loaded.model().blocks()) {
+            for (Projection projection : block.projections()) {
+                String reason = plan.pattern().refuses(block.linear(projection).columns());
+                if (reason != null) {
+                    throw new InputException("--pattern %s does not fit %s: %s."
+                            .formatted(plan.pattern().name(), block.weightName(projection), reason));
+                }
+            }
+        }
     }
 
     /// The length of a window on `loaded`.

@@ -1,6 +1,7 @@
 package dev.espalier.tools.bench;
 
 import dev.espalier.kernels.FormatChoice;
+import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
 import dev.espalier.tools.Formats;
@@ -40,7 +41,7 @@ public record Candidate(String format, int kept, int group, double sparsity) {
     private static Candidate of(String name) {
         int at = name.indexOf('@');
         String format = at < 0 ? name : name.substring(0, at);
-        Formats.named(format, "--formats " + name);
+        Formats.check(format, "--formats " + name);
         Matcher pattern = N_OF_M.matcher(format);
         if (pattern.matches()) {
             int kept = Integer.parseInt(pattern.group(1));
@@ -87,8 +88,8 @@ public record Candidate(String format, int kept, int group, double sparsity) {
     }
 
     /// The choice of this format, refusing what it cannot hold.
-    public FormatChoice formats() {
-        return Formats.named(format, "--formats " + label());
+    public FormatChoice formats(CpuBackend backend) {
+        return Formats.named(format, "--formats " + label(), backend);
     }
 
     /// Gives `weights` their zeros: the smallest magnitudes go, in every group or in the whole matrix.

@@ -2,6 +2,7 @@ package dev.espalier.tools.bench;
 
 import dev.espalier.checkpoint.Checkpoint;
 import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.cpu.Bandwidth;
 import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.model.Block;
@@ -60,11 +61,11 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
         Set<String> names = new HashSet<>();
         LayerName.of(checkpoint).forEach(layer -> names.add(layer.weight()));
         List<Model> models = new ArrayList<>();
-        try (ReadBandwidth bandwidth = new ReadBandwidth()) {
+        try (Bandwidth bandwidth = new Bandwidth()) {
             for (Candidate candidate : candidates) {
                 Checkpoint weights =
                         candidate.prunes() ? checkpoint.edited(names, candidate::prune) : checkpoint;
-                models.add(Model.load(weights, backend, candidate.formats()));
+                models.add(Model.load(weights, backend, candidate.formats(backend)));
                 progress.accept(models.size());
             }
             return measure(models, backend, candidates, rounds, seconds, progress, bandwidth);
@@ -85,7 +86,7 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
             int rounds,
             double seconds,
             IntConsumer progress,
-            ReadBandwidth bandwidth) {
+            Bandwidth bandwidth) {
         double[] read = new double[rounds];
         double[] alone = new double[rounds];
         List<DecodeStep> steps = models.stream().map(DecodeStep::new).toList();

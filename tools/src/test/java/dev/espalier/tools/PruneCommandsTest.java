@@ -1,0 +1,262 @@
+package dev.espalier.tools;
+
+import static dev.espalier.tools.Cli.refused;
+import static dev.espalier.tools.Cli.words;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import dev.espalier.checkpoint.Checkpoint;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// `prune` and `prune-and-serve`.
+class PruneCommandsTest {
+    private static final String LLAMA = Fixtures.family("llama-gqa-tied").toString();
+
+    @TempDir
+    Path temp;
+
+    @Test
+    void pruningWritesAFolderThatLoadsAndAReportThatHasEveryField() {
+        JsonNode report = prune("--method", "magnitude", "--sparsity", "0.5", "--out", out("dense"));
+        for (String field : List.of(
+                "model", "method", "pattern", "sparsity", "allocation", "rows", "calibration", "layers", "total", "out")) {
+            assertTrue(report.has(field), field);
+        }
+        assertEquals(LLAMA, report.path("model").asText());
+        assertEquals("magnitude", report.path("method").asText());
+        assertEquals("unstructured", report.path("pattern").asText());
+        assertEquals(out("dense"), report.path("out").asText());
+        assertEquals(21, report.path("layers").size());
+        for (String field : List.of(
+                "name", "rows", "cols", "sparsity", "relative_error", "relative_error_squared", "heldout_error",
+                "seconds")) {
+            assertTrue(report.path("layers").get(0).has(field), field);
+        }
+        for (String field : List.of("weights", "zeros", "sparsity", "seconds", "peak_bytes")) {
+            assertTrue(report.path("total").has(field), field);
+        }
+        JsonNode info = Cli.json("info", out("dense"));
+        assertEquals(0.5, info.path("sparsity").asDouble(), 1e-3);
+        assertEquals(report.at("/total/sparsity").asDouble(), info.path("sparsity").asDouble(), 1e-12);
+        assertEquals(
+                Cli.json("info", LLAMA).path("bytes").asLong(), info.path("bytes").asLong());
+        assertEquals(
+                Fixtures.names(Fixtures.family("llama-gqa-tied")).size() + 1,
+                Fixtures.names(temp.resolve("dense")).size());
+        assertTrue(Files.exists(temp.resolve("dense").resolve("prune-report.json")));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"magnitude", "wanda", "sparsegpt"})
+    void everyMethodKeepsNOfMAndAllSavedFormsGenerateTheSame(String method) {
+        String[] calibration = {"--samples", "2", "--seq-len", "32", "--pattern", "2:4", "--method", method};
+        prune(join(calibration, "--out", out("dense")));
+        prune(join(calibration, "--out", out("packed"), "--save-as", "packed"));
+        JsonNode dense = Cli.json("info", out("dense"));
+        JsonNode packed = Cli.json("info", out("packed"));
+        assertTrue(dense.path("sparsity").asDouble() >= 0.5, dense.path("sparsity").toString());
+        assertEquals(dense.path("sparsity"), packed.path("sparsity"));
+        assertEquals(dense.path("parameters"), packed.path("parameters"));
+        assertEquals("2:4", packed.at("/layers/0/format").asText());
+        long weights = 0;
+        for (JsonNode layer : packed.path("layers")) {
+            weights += layer.path("rows").asLong() * layer.path("cols").asLong();
+        }
+        // F32: half of the values are gone, and a bit for each weight comes.
+        assertEquals(
+                dense.path("bytes").asDouble() - weights * (2 - 1.0 / 8),
+                packed.path("bytes").asDouble(),
+                0.01 * (double) weights);
+        String expected = tokens(out("dense"));
+        assertEquals(expected, tokens(out("packed")));
+        for (String format : List.of("dense", "bitmask", "2:4")) {
+            assertEquals(expected, tokens(out("packed"), "--format", format), format);
+        }
+    }
+
+    @Test
+    void whatIsNotPrunedKeepsItsBytesAndTypes() throws IOException {
+        for (String fixture : List.of("llama-bf16", "llama-f16", "opt-350m-style", "llama-bias", "llama-shards")) {
+            Path source = Fixtures.family(fixture);
+            Path out = temp.resolve(fixture);
+            Cli.json("prune", source.toString(), "--method", "magnitude", "--out", out.toString());
+            try (Checkpoint before = Checkpoint.open(source);
+                    Checkpoint after = Checkpoint.open(out)) {
+                assertEquals(before.names(), after.names());
+                for (String name : before.names()) {
+                    assertEquals(before.dtype(name), after.dtype(name), name);
+                    boolean layer = name.contains("layers.") && before.shape(name).length == 2;
+                    long change = before.tensor(name).segment().mismatch(after.tensor(name).segment());
+                    assertEquals(layer, change >= 0, name);
+                }
+            }
+            assertArrayEquals(
+                    Files.readAllBytes(source.resolve("config.json")), Files.readAllBytes(out.resolve("config.json")));
+        }
+    }
+
+    @Test
+    void aPrunedModelCanBePrunedAgainFromEitherForm() throws IOException {
+        prune("--method", "magnitude", "--sparsity", "0.5", "--out", out("half"));
+        prune("--method", "magnitude", "--sparsity", "0.5", "--out", out("half packed"), "--save-as", "packed");
+        for (String from : List.of("half", "half packed")) {
+            JsonNode again = Cli.json(
+                    "prune", out(from), "--method", "magnitude", "--sparsity", "0.7", "--out", out(from + " again"));
+            assertEquals(0.7, again.at("/total/sparsity").asDouble(), 1e-3);
+        }
+        assertArrayEquals(
+                Files.readAllBytes(temp.resolve("half again/model.safetensors")),
+                Files.readAllBytes(temp.resolve("half packed again/model.safetensors")));
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "--sparsity 1                    | sparsity",
+                "--sparsity -0.1                 | sparsity",
+                "--sparsity x                    | --sparsity",
+                "--pattern 5:4                   | 5:4",
+                "--pattern 4:4                   | 4:4",
+                "--pattern 0:4                   | 0:4",
+                "--pattern 2:4:8                 | 2:4:8",
+                "--pattern 24                    | 24",
+                "--pattern 2:4 --sparsity 0.7    | 2:4",
+                "--pattern 2:5                   | 5",
+                "--method nothing                | nothing",
+                "--damping x                     | damping",
+                "--samples 0                     | samples",
+                "--seq-len 1000                  | 1000",
+                "--calibration nowhere.txt       | nowhere.txt",
+                "--save-as zip                   | --save-as",
+                "--resume                        | --resume",
+            })
+    void optionsThatMakeNoSenseAreRefusedAndNothingIsWritten(String options, String fault) {
+        String[] all = join(words("prune", LLAMA, "--out", out("never")), options.strip().split(" +"));
+        refused(2, all, fault);
+        assertEquals(List.of(), Fixtures.names(temp));
+    }
+
+    @Test
+    void anOutputFolderThatIsMissingOrTakenIsRefused() throws IOException {
+        refused(2, words("prune", LLAMA), "--out");
+        Files.createDirectory(temp.resolve("taken"));
+        Files.writeString(temp.resolve("taken/precious"), "data");
+        refused(2, words("prune", LLAMA, "--method", "magnitude", "--out", out("taken")), "not empty");
+        assertEquals(List.of("precious"), Fixtures.names(temp.resolve("taken")));
+    }
+
+    @Test
+    void emptyCalibrationTextsAreRefused() throws IOException {
+        String model = SharedFolder.path("models/stories260K").toString();
+        for (String name : List.of("empty.txt", "empty.jsonl")) {
+            Path text = Files.writeString(temp.resolve(name), "\n");
+            refused(2, words("prune", model, "--calibration", text.toString(), "--out", out("never")), name);
+        }
+        Path lines = Files.writeString(temp.resolve("bad.jsonl"), "{\"text\":\n");
+        refused(2, words("prune", model, "--calibration", lines.toString(), "--out", out("never")), "bad.jsonl");
+        assertFalse(Files.exists(temp.resolve("never")));
+        assertFalse(Files.exists(temp.resolve("never.partial")));
+    }
+
+    @Test
+    void aDryRunSaysWhatIsNeededAndDoesNothing() {
+        JsonNode need = Cli.json("prune", LLAMA, "--dry-run", "--out", out("never"));
+        assertEquals(21, need.path("layers").size());
+        assertTrue(need.path("peak_bytes").asLong() > 0);
+        assertEquals(List.of(), Fixtures.names(temp));
+    }
+
+    @Test
+    void pruneAndServeShowsBothSidesBeforeItServes() {
+        JsonNode both = Cli.json(
+                "prune-and-serve", LLAMA, "--no-serve", "--no-scale-up", "--method", "wanda", "--samples", "4",
+                "--seq-len", "32", "--pattern", "2:4");
+        for (String side : List.of("dense", "sparse")) {
+            for (String field : List.of("perplexity", "decode_tokens_per_s", "prefill_tokens_per_s", "weight_bytes")) {
+                assertTrue(both.path(side).path(field).asDouble() > 0, side + " " + field);
+            }
+        }
+        assertTrue(both.path("speedup").asDouble() > 0);
+        assertEquals("2:4", both.path("pattern").asText());
+        assertEquals(21, both.path("layers").size());
+        assertFalse(both.has("scale_up"));
+        assertTrue(both.path("dense").path("weight_bytes").asLong()
+                >= both.path("sparse").path("weight_bytes").asLong());
+    }
+
+    /// Ctrl-C while it prunes: exit 130 within 15 seconds, and neither the folder nor its half is left.
+    @Test
+    void controlCWhilePruningLeavesNothing() throws Exception {
+        Process process = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "--add-modules",
+                        "jdk.incubator.vector",
+                        "--enable-native-access=ALL-UNNAMED",
+                        "-cp",
+                        System.getProperty("java.class.path"),
+                        Espalier.class.getName(),
+                        "prune",
+                        "random:opt-125m",
+                        "--method",
+                        "wanda",
+                        "--samples",
+                        "64",
+                        "--seq-len",
+                        "512",
+                        "--calibration",
+                        "self",
+                        "--out",
+                        out("interrupted"))
+                .redirectErrorStream(true)
+                .start();
+        try {
+            // It has started when it says that it calibrates.
+            byte[] line = new byte[64];
+            assertTrue(process.getInputStream().read(line) > 0, "it said nothing");
+            new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
+            assertTrue(process.waitFor(60, TimeUnit.SECONDS), "it did not end");
+            String rest = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            assertEquals(130, process.exitValue(), rest);
+            assertEquals(List.of(), Fixtures.names(temp), rest);
+        } finally {
+            process.destroyForcibly();
+        }
+    }
+
+    private String out(String name) {
+        return temp.resolve(name).toString();
+    }
+
+    private static JsonNode prune(String... options) {
+        return Cli.json(join(words("prune", LLAMA), options));
+    }
+
+    private static String tokens(String model, String... options) {
+        return Cli.json(join(
+                        words("generate", model, "--prompt-ids", "1,4,7", "--temperature", "0", "--max-new-tokens", "12",
+                                "--ignore-eos"),
+                        options))
+                .path("token_ids")
+                .toString();
+    }
+
+    private static String[] join(String[] some, String... more) {
+        String[] all = java.util.Arrays.copyOf(some, some.length + more.length);
+        System.arraycopy(more, 0, all, some.length, more.length);
+        return all;
+    }
+}
