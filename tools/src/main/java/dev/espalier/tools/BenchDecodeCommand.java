@@ -120,7 +120,17 @@ final class BenchDecodeCommand implements Callable<Integer> {
             output.print("Random weights: for timing only.");
         }
         Table table = new Table(
-                "format", "pattern", "sparsity", "x dense", "from", "to", "linear x", "tok/s", "MB/token", "GB/s", "share");
+                "format",
+                "pattern",
+                "sparsity",
+                "x dense",
+                "from",
+                "to",
+                "linear x",
+                "tok/s",
+                "MB/token",
+                "GB/s",
+                "share");
         for (DecodeBench.Run run : result.runs()) {
             table.row(
                     run.format(),

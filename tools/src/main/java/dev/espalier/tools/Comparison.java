@@ -63,7 +63,8 @@ record Comparison(Side dense, Side sparse, PairedTiming speedup, double readGbPe
     /// The perplexity of `model` on all windows of `tokens`.
     static double perplexity(Model model, int[] tokens, int seqLen, int windows, OutputOptions output, String which) {
         int total = Math.max(1, tokens.length / seqLen);
-        try (Progress progress = output.progress("perplexity, " + which, windows == 0 ? total : Math.min(total, windows))) {
+        try (Progress progress =
+                output.progress("perplexity, " + which, windows == 0 ? total : Math.min(total, windows))) {
             return Perplexity.of(model, tokens, seqLen, windows, Perplexity.Path.PREFILL, progress::at)
                     .perplexity();
         }

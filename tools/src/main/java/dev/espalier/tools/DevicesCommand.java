@@ -88,7 +88,9 @@ final class DevicesCommand implements Callable<Integer> {
             } else if (CUDA.contains(name)) {
                 unused.add(name);
             } else {
-                output.print("%s: not found, a slower twin in Java is used. %s", name, library.path("why_not").asText());
+                output.print(
+                        "%s: not found, a slower twin in Java is used. %s",
+                        name, library.path("why_not").asText());
             }
         });
         output.print("GPU: none. %s", document.path("gpu_why_not").asText());

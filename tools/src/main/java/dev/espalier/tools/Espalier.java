@@ -74,8 +74,8 @@ public final class Espalier {
                 .setExpandAtFiles(false)
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .setUsageHelpAutoWidth(true)
-                .setColorScheme(CommandLine.Help.defaultColorScheme(
-                        words.contains("--no-color") ? Ansi.OFF : Ansi.AUTO))
+                .setColorScheme(
+                        CommandLine.Help.defaultColorScheme(words.contains("--no-color") ? Ansi.OFF : Ansi.AUTO))
                 .setParameterExceptionHandler(Espalier::wrongUsage)
                 .setExecutionExceptionHandler((e, command, parsed) -> failed(e, command));
         line.setExecutionStrategy(parsed -> {
@@ -100,7 +100,8 @@ public final class Espalier {
         CommandLine command = e.getCommandLine();
         PrintWriter err = command.getErr();
         String message = firstLine(e.getMessage());
-        if (e instanceof UnmatchedArgumentException unmatched && !unmatched.getSuggestions().isEmpty()) {
+        if (e instanceof UnmatchedArgumentException unmatched
+                && !unmatched.getSuggestions().isEmpty()) {
             message += "; did you mean " + unmatched.getSuggestions().getFirst() + "?";
         }
         err.println("espalier: " + message);
@@ -121,8 +122,8 @@ public final class Espalier {
             case WorkFailedException work -> say(err, work.getMessage(), FAILED);
             case UncheckedIOException io -> say(err, sentence(io.getCause()), FAILED);
             case IOException io -> say(err, sentence(io), FAILED);
-            case RuntimeException failure when failure.getClass().getName().startsWith("dev.espalier.") ->
-                say(err, failure.getMessage(), FAILED);
+            case RuntimeException failure
+            when failure.getClass().getName().startsWith("dev.espalier.") -> say(err, failure.getMessage(), FAILED);
             case ArithmeticException arithmetic -> say(err, arithmetic.getMessage(), FAILED);
             default ->
                 say(err, "internal error: " + e + (debug ? "" : "\nRun it again with --debug to see where."), FAILED);

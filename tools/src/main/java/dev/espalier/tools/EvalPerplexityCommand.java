@@ -58,7 +58,8 @@ final class EvalPerplexityCommand implements Callable<Integer> {
             names = "--path",
             paramLabel = "prefill|decode",
             defaultValue = "prefill",
-            description = "Compute many tokens at once, or token by token as generation does. Default: ${DEFAULT-VALUE}.")
+            description =
+                    "Compute many tokens at once, or token by token as generation does. Default: ${DEFAULT-VALUE}.")
     private Kernels path;
 
     @Mixin
@@ -74,7 +75,9 @@ final class EvalPerplexityCommand implements Callable<Integer> {
             int[] tokens = loaded.requireTokenizer("a text needs one.").encode(contents);
             int context = loaded.model().spec().context();
             int length = seqLen == null ? Math.min(2048, context) : seqLen;
-            int total = windows > 0 ? Math.min(windows, tokens.length / Math.max(1, length)) : tokens.length / Math.max(1, length);
+            int total = windows > 0
+                    ? Math.min(windows, tokens.length / Math.max(1, length))
+                    : tokens.length / Math.max(1, length);
             Perplexity result;
             try (Progress progress = output.progress("perplexity", total)) {
                 result = Perplexity.of(
@@ -93,13 +96,10 @@ final class EvalPerplexityCommand implements Callable<Integer> {
                     result.seqLen(),
                     result.tokens(),
                     Progress.duration(result.seconds()));
-            ObjectNode document = JsonNodeFactory.instance
-                    .objectNode()
-                    .put("model", model)
-                    .put("text", text.toString());
+            ObjectNode document =
+                    JsonNodeFactory.instance.objectNode().put("model", model).put("text", text.toString());
             OutputOptions.put(document, "perplexity", result.perplexity());
-            output.document(document
-                    .put("tokens", result.tokens())
+            output.document(document.put("tokens", result.tokens())
                     .put("windows", result.windows())
                     .put("seq_len", result.seqLen())
                     .put("seconds", result.seconds()));

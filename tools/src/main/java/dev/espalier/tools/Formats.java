@@ -3,7 +3,6 @@ package dev.espalier.tools;
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuBackend;
-import dev.espalier.kernels.format.Dense;
 import dev.espalier.kernels.format.FormatChooser;
 import dev.espalier.kernels.format.WeightFormats;
 import dev.espalier.tensor.InputException;

@@ -74,7 +74,8 @@ final class GenerateCommand implements Callable<Integer> {
             names = "--top-p",
             paramLabel = "X",
             defaultValue = "1",
-            description = "Draw from the likeliest tokens that together reach this probability. Default: ${DEFAULT-VALUE}.")
+            description =
+                    "Draw from the likeliest tokens that together reach this probability. Default: ${DEFAULT-VALUE}.")
     private double topP;
 
     @Option(
@@ -88,7 +89,8 @@ final class GenerateCommand implements Callable<Integer> {
             names = "--repetition-penalty",
             paramLabel = "X",
             defaultValue = "1",
-            description = "Above 1: tokens that already stand in the text become less likely. Default: ${DEFAULT-VALUE}.")
+            description =
+                    "Above 1: tokens that already stand in the text become less likely. Default: ${DEFAULT-VALUE}.")
     private double repetitionPenalty;
 
     @Option(
@@ -123,8 +125,7 @@ final class GenerateCommand implements Callable<Integer> {
         }
         long drawn = seed == null ? System.nanoTime() : seed;
         GenerationOptions wanted = GenerationOptions.of(
-                        maxNewTokens,
-                        new SamplingOptions(temperature, topK, topP, minP, repetitionPenalty, drawn))
+                        maxNewTokens, new SamplingOptions(temperature, topK, topP, minP, repetitionPenalty, drawn))
                 .withStop(stop)
                 .withIgnoreEos(ignoreEos)
                 .withLogprobs(logprobs == null ? -1 : logprobs);
@@ -195,8 +196,9 @@ final class GenerateCommand implements Callable<Integer> {
                         list.addObject().put("token_id", entry.tokenId()).put("logprob", entry.logprob());
                 ArrayNode top = node.putArray("top");
                 entry.top()
-                        .forEach(likely ->
-                                top.addObject().put("token_id", likely.tokenId()).put("logprob", likely.logprob()));
+                        .forEach(likely -> top.addObject()
+                                .put("token_id", likely.tokenId())
+                                .put("logprob", likely.logprob()));
             }
         }
         document.put("finish_reason", generation.finishReason().label());

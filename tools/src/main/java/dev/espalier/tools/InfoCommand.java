@@ -75,24 +75,31 @@ final class InfoCommand implements Callable<Integer> {
     }
 
     private void print(ObjectNode document) {
-        output.print("%s: %s, %,d parameters, %s, %s in its files", model, document.path("family").asText(),
-                document.path("parameters").asLong(), document.path("dtype").asText(),
+        output.print(
+                "%s: %s, %,d parameters, %s, %s in its files",
+                model,
+                document.path("family").asText(),
+                document.path("parameters").asLong(),
+                document.path("dtype").asText(),
                 Units.bytes(document.path("bytes").asLong()));
-        output.print("%d linear layers, %.1f %% of their weights are zero", document.path("layers").size(),
-                100 * document.path("sparsity").asDouble());
+        output.print(
+                "%d linear layers, %.1f %% of their weights are zero",
+                document.path("layers").size(), 100 * document.path("sparsity").asDouble());
         if (ModelSource.random(model)) {
             output.print("Its weights are random numbers: for timing only.");
         }
         if (layers) {
             Table table = new Table("layer", "rows", "cols", "type", "format", "sparsity", "bytes");
-            document.path("layers").forEach(layer -> table.row(
-                    layer.path("name").asText(),
-                    layer.path("rows").asText(),
-                    layer.path("cols").asText(),
-                    layer.path("dtype").asText(),
-                    layer.path("format").asText(),
-                    String.format(Locale.ROOT, "%.4f", layer.path("sparsity").asDouble()),
-                    layer.path("bytes").asText()));
+            document.path("layers")
+                    .forEach(layer -> table.row(
+                            layer.path("name").asText(),
+                            layer.path("rows").asText(),
+                            layer.path("cols").asText(),
+                            layer.path("dtype").asText(),
+                            layer.path("format").asText(),
+                            String.format(
+                                    Locale.ROOT, "%.4f", layer.path("sparsity").asDouble()),
+                            layer.path("bytes").asText()));
             output.print("%s", table);
         }
     }

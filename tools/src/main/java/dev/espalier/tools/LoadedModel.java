@@ -59,8 +59,7 @@ final class LoadedModel implements AutoCloseable {
             if (ModelSource.random(name)) {
                 output.note("note: the weights of %s are random numbers, for timing only", name);
             }
-            return new LoadedModel(
-                    name, checkpoint, backend, model, tokenizer, (System.nanoTime() - start) / 1e9);
+            return new LoadedModel(name, checkpoint, backend, model, tokenizer, (System.nanoTime() - start) / 1e9);
         } catch (RuntimeException | Error e) {
             if (backend != null) {
                 backend.close();
@@ -97,7 +96,8 @@ final class LoadedModel implements AutoCloseable {
     /// @throws InputException if there is none
     Tokenizer requireTokenizer(String remedy) {
         if (tokenizer == null) {
-            throw new InputException(name + " has no tokenizer (tokenizer.json, or vocab.json with merges.txt); " + remedy);
+            throw new InputException(
+                    name + " has no tokenizer (tokenizer.json, or vocab.json with merges.txt); " + remedy);
         }
         return tokenizer;
     }
@@ -113,7 +113,8 @@ final class LoadedModel implements AutoCloseable {
         }
         return checkpoint
                 .file("tokenizer.json")
-                .map(json -> Tokenizer.of(json, checkpoint.file("tokenizer_config.json").orElse(null)));
+                .map(json -> Tokenizer.of(
+                        json, checkpoint.file("tokenizer_config.json").orElse(null)));
     }
 
     /// Says before the work that it cannot end well, rather than be killed in the middle of it.

@@ -95,8 +95,9 @@ final class ModelOptions {
         Formats.check(format, "--format " + format);
         switch (device) {
             case "auto", "cpu" -> {}
-            case "cuda" -> throw new InputException(
-                    "--device cuda: this version computes on the CPU only; leave the option out, or say cpu.");
+            case "cuda" ->
+                throw new InputException(
+                        "--device cuda: this version computes on the CPU only; leave the option out, or say cpu.");
             default -> throw new InputException("--device " + device + ": it must be auto, cpu or cuda.");
         }
     }

@@ -93,7 +93,10 @@ final class PruneAndServeCommand implements Callable<Integer> {
             PruneReport report;
             try (Progress progress = output.progress("pruning", 1000)) {
                 report = new LayerwisePruner(
-                                plan, formats, PruneSink.NONE, loaded.backend().workers().threads())
+                                plan,
+                                formats,
+                                PruneSink.NONE,
+                                loaded.backend().workers().threads())
                         .prune(loaded.model(), data, PruneOptions.listener(progress));
             }
             PruneOptions.print(report, output);
@@ -102,8 +105,7 @@ final class PruneAndServeCommand implements Callable<Integer> {
             // The dense model is loaded a second time for the timing, and given back before serving.
             try (Model dense = Model.load(loaded.checkpoint(), loaded.backend(), weight -> Dense.tiled())) {
                 output.note("timing dense and sparse in turn");
-                comparison = Comparison.of(
-                        dense, densePerplexity, loaded.model(), sparsePerplexity, loaded.backend());
+                comparison = Comparison.of(dense, densePerplexity, loaded.model(), sparsePerplexity, loaded.backend());
             }
             ScaleUp scaleUp = noScaleUp ? null : scaleUp(plan, formats, loaded);
             print(comparison, text, scaleUp);
@@ -125,18 +127,20 @@ final class PruneAndServeCommand implements Callable<Integer> {
             String stories = StoryGrammar.of(StoryGrammar.HELD_OUT_SEED).text(EVAL_WINDOWS * seqLen * 5);
             return new EvalText("new stories", loaded.requireTokenizer("").encode(stories), seqLen);
         }
-        CalibrationData own = data != null && !data.heldOut().isEmpty() && data.source().equals("self")
-                ? data
-                : CalibrationData.selfSampled(
-                        loaded.model(),
-                        new CalibrationData.Request(
-                                8, Math.min(256, seqLen), pruning.seed() + 1, CalibrationData.Order.RANDOM),
-                        60,
-                        (fraction, left) -> {});
+        CalibrationData own =
+                data != null && !data.heldOut().isEmpty() && data.source().equals("self")
+                        ? data
+                        : CalibrationData.selfSampled(
+                                loaded.model(),
+                                new CalibrationData.Request(
+                                        8, Math.min(256, seqLen), pruning.seed() + 1, CalibrationData.Order.RANDOM),
+                                60,
+                                (fraction, left) -> {});
         var windows = own == data ? own.heldOut() : own.windows();
         int[] tokens = windows.stream().flatMapToInt(java.util.Arrays::stream).toArray();
-        output.note("note: the perplexities are on text that the dense model wrote, which flatters it and the sparse one;"
-                + " give --eval-text for figures that mean something elsewhere");
+        output.note(
+                "note: the perplexities are on text that the dense model wrote, which flatters it and the sparse one;"
+                        + " give --eval-text for figures that mean something elsewhere");
         return new EvalText("text of the dense model's own", tokens, own.seqLen());
     }
 

@@ -78,7 +78,8 @@ final class PruneCommand implements Callable<Integer> {
         if (out != null) {
             CheckpointWriter.requireFree(out);
         }
-        try (LoadedModel loaded = LoadedModel.open(model, options, pruning.seed(), output, backend -> weight -> Dense.tiled())) {
+        try (LoadedModel loaded =
+                LoadedModel.open(model, options, pruning.seed(), output, backend -> weight -> Dense.tiled())) {
             pruning.check(loaded, plan);
             if (dryRun) {
                 need(loaded, plan);
@@ -96,14 +97,14 @@ final class PruneCommand implements Callable<Integer> {
                                     loaded.backend().workers().threads())
                             .prune(loaded.model(), data, PruneOptions.listener(progress));
                 }
-                writer.finish(Map.of(
-                        REPORT,
-                        (report.toJson(null).toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)));
+                writer.finish(
+                        Map.of(REPORT, (report.toJson(null).toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)));
             }
             PruneOptions.print(report, output);
             output.print("written to %s", out);
             if (saveAs == SaveAs.DENSE) {
-                output.note("The zeros are stored too, so the files are as large as before; --save-as packed is smaller.");
+                output.note(
+                        "The zeros are stored too, so the files are as large as before; --save-as packed is smaller.");
             }
             output.document(report.toJson(out.toString()).put("model", model));
         }

@@ -73,8 +73,9 @@ final class PruneOptions {
     @Option(
             names = "--damping",
             paramLabel = "auto|X",
-            description = "What is added to the Gram matrix's diagonal, a fraction of its mean. Default: the method's own,"
-                    + " more where tokens are few.")
+            description =
+                    "What is added to the Gram matrix's diagonal, a fraction of its mean. Default: the method's own,"
+                            + " more where tokens are few.")
     private String damping;
 
     @Option(
@@ -147,17 +148,17 @@ final class PruneOptions {
         if (calibration == null && !plan.solver().usesData()) {
             return null;
         }
-        CalibrationData.Request request =
-                new CalibrationData.Request(samples(), seqLen(loaded), seed, order);
+        CalibrationData.Request request = new CalibrationData.Request(samples(), seqLen(loaded), seed, order);
         if (calibration == null && ModelSource.embedded(loaded.name())) {
-            long letters = (long) (request.samples() + request.samples() / 5 + 2) * request.seqLen() * LETTERS_PER_TOKEN;
-            String text =
-                    StoryGrammar.of(StoryGrammar.CALIBRATION_SEED).text((int) Math.min(letters, LONGEST_STORIES));
+            long letters =
+                    (long) (request.samples() + request.samples() / 5 + 2) * request.seqLen() * LETTERS_PER_TOKEN;
+            String text = StoryGrammar.of(StoryGrammar.CALIBRATION_SEED).text((int) Math.min(letters, LONGEST_STORIES));
             return CalibrationData.ofText("stories", text, loaded.requireTokenizer(""), request);
         }
         if (calibration == null || calibration.equals(SELF)) {
             double limit = samples == null ? CalibrationData.SAMPLING_SECONDS : Double.POSITIVE_INFINITY;
-            output.note("calibrating on text that the model writes; a file by --calibration is better where there is one");
+            output.note(
+                    "calibrating on text that the model writes; a file by --calibration is better where there is one");
             try (Progress progress = output.progress("sampling", 1000)) {
                 return CalibrationData.selfSampled(
                         loaded.model(), request, limit, (fraction, left) -> progress.at(Math.round(1000 * fraction)));

@@ -12,8 +12,7 @@ final class Terminal {
     /// Whether stderr is a terminal. The JDK knows only of stdin and stdout together, so Linux is asked itself.
     static boolean stderr() {
         try {
-            String target =
-                    Files.readSymbolicLink(Path.of("/proc/self/fd/2")).toString();
+            String target = Files.readSymbolicLink(Path.of("/proc/self/fd/2")).toString();
             return target.startsWith("/dev/pts/") || target.startsWith("/dev/tty") || target.equals("/dev/console");
         } catch (IOException | UnsupportedOperationException e) {
             Console console = System.console();

@@ -13,8 +13,7 @@ import java.io.StringWriter;
 
 /// What a command printed and how it ended.
 record Cli(int code, String out, String err) {
-    private static final ObjectMapper JSON =
-            new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+    private static final ObjectMapper JSON = new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
     /// Runs a command in this process.
     static Cli run(String... arguments) {

@@ -38,14 +38,10 @@ class EspalierTest {
             String help = command.getUsageMessage();
             if (command.getSubcommands().isEmpty()) {
                 assertTrue(help.contains("Example"), name + " has no example");
-                assertTrue(
-                        command.getCommandSpec().findOption("--json") != null, name + " has no --json");
-                assertTrue(
-                        command.getCommandSpec().findOption("--quiet") != null, name + " has no --quiet");
-                assertTrue(
-                        command.getCommandSpec().findOption("--no-color") != null, name + " has no --no-color");
-                assertTrue(
-                        command.getCommandSpec().findOption("--debug") != null, name + " has no --debug");
+                assertTrue(command.getCommandSpec().findOption("--json") != null, name + " has no --json");
+                assertTrue(command.getCommandSpec().findOption("--quiet") != null, name + " has no --quiet");
+                assertTrue(command.getCommandSpec().findOption("--no-color") != null, name + " has no --no-color");
+                assertTrue(command.getCommandSpec().findOption("--debug") != null, name + " has no --debug");
             }
             command.getCommandSpec().options().forEach(option -> {
                 assertTrue(option.description().length > 0, name + " " + option.longestName());
@@ -56,7 +52,13 @@ class EspalierTest {
 
     @Test
     void anUnknownOptionGetsTwoLinesAndNoUsage() {
-        refused(2, words("info", "demo-llama", "--layer"), "Unknown option", "--layer", "did you mean --layers", "--help");
+        refused(
+                2,
+                words("info", "demo-llama", "--layer"),
+                "Unknown option",
+                "--layer",
+                "did you mean --layers",
+                "--help");
         refused(2, words("info", "demo-llama", "--frobnicate=3"), "--frobnicate");
         refused(2, words("--frobnicate"), "--frobnicate");
     }
@@ -89,7 +91,8 @@ class EspalierTest {
     private static List<CommandLine> commands() {
         List<CommandLine> all = new ArrayList<>(List.of(new CommandLine(new Espalier())));
         for (int i = 0; i < all.size(); i++) {
-            for (Map.Entry<String, CommandLine> sub : all.get(i).getSubcommands().entrySet()) {
+            for (Map.Entry<String, CommandLine> sub :
+                    all.get(i).getSubcommands().entrySet()) {
                 all.add(sub.getValue());
             }
         }

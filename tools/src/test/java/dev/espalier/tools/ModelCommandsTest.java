@@ -33,8 +33,10 @@ class ModelCommandsTest {
     @ValueSource(strings = {"llama-gqa-tied", "opt-preln", "llama-bf16"})
     void infoSaysWhatIsInACheckpoint(String fixture) {
         JsonNode info = Cli.json("info", Fixtures.family(fixture).toString());
-        assertEquals(fixture.substring(0, fixture.indexOf('-')), info.path("family").asText());
-        assertEquals(fixture.endsWith("bf16") ? "bf16" : "f32", info.path("dtype").asText());
+        assertEquals(
+                fixture.substring(0, fixture.indexOf('-')), info.path("family").asText());
+        assertEquals(
+                fixture.endsWith("bf16") ? "bf16" : "f32", info.path("dtype").asText());
         assertEquals(0, info.path("sparsity").asDouble());
         assertTrue(info.path("parameters").asLong() > 1000);
         long bytes = 0;
@@ -63,8 +65,8 @@ class ModelCommandsTest {
         byte[] absurd = good.clone();
         Arrays.fill(absurd, 0, 8, (byte) 0);
         absurd[7] = 0x10;
-        List<byte[]> spoilt =
-                List.of(Arrays.copyOf(good, good.length / 2), Arrays.copyOf(good, good.length + 8), absurd, new byte[0]);
+        List<byte[]> spoilt = List.of(
+                Arrays.copyOf(good, good.length / 2), Arrays.copyOf(good, good.length + 8), absurd, new byte[0]);
         for (byte[] bytes : spoilt) {
             Files.write(weights, bytes);
             refused(2, words("info", folder.toString()), "model.safetensors");
@@ -99,7 +101,8 @@ class ModelCommandsTest {
                 List.of("cudart", "cublas", "cublasLt", "cusparse", "cusparseLt", "cusolver", "nvrtc", "openblas"),
                 names);
         for (JsonNode library : devices.path("libraries")) {
-            assertEquals(library.path("found").asBoolean(), library.path("why_not").isNull(), library.toString());
+            assertEquals(
+                    library.path("found").asBoolean(), library.path("why_not").isNull(), library.toString());
         }
         assertFalse(devices.path("gpu_why_not").asText().isBlank());
     }
@@ -107,8 +110,17 @@ class ModelCommandsTest {
     @Test
     void generateTakesIdsWithoutATokenizer() {
         JsonNode document = Cli.json(
-                "generate", LLAMA, "--prompt-ids", "1,5,9", "--temperature", "0", "--max-new-tokens", "6",
-                "--ignore-eos", "--logprobs", "3");
+                "generate",
+                LLAMA,
+                "--prompt-ids",
+                "1,5,9",
+                "--temperature",
+                "0",
+                "--max-new-tokens",
+                "6",
+                "--ignore-eos",
+                "--logprobs",
+                "3");
         assertEquals("[1,5,9]", document.path("prompt_ids").toString());
         assertEquals(6, document.path("token_ids").size());
         assertTrue(document.path("text").isNull());
@@ -116,14 +128,18 @@ class ModelCommandsTest {
         assertEquals(6, document.path("logprobs").size());
         for (int i = 0; i < 6; i++) {
             JsonNode entry = document.path("logprobs").get(i);
-            assertEquals(document.path("token_ids").get(i).asInt(), entry.path("token_id").asInt());
+            assertEquals(
+                    document.path("token_ids").get(i).asInt(),
+                    entry.path("token_id").asInt());
             assertEquals(3, entry.path("top").size());
             // Greedy: the token is the likeliest.
-            assertEquals(entry.at("/top/0/token_id").asInt(), entry.path("token_id").asInt());
-            assertEquals(entry.at("/top/0/logprob").asDouble(), entry.path("logprob").asDouble());
+            assertEquals(
+                    entry.at("/top/0/token_id").asInt(), entry.path("token_id").asInt());
+            assertEquals(
+                    entry.at("/top/0/logprob").asDouble(), entry.path("logprob").asDouble());
         }
-        for (String field : List.of(
-                "load_seconds", "first_token_seconds", "prefill_tokens_per_s", "decode_tokens_per_s")) {
+        for (String field :
+                List.of("load_seconds", "first_token_seconds", "prefill_tokens_per_s", "decode_tokens_per_s")) {
             assertTrue(document.path(field).asDouble() > 0, field);
         }
     }
@@ -176,13 +192,26 @@ class ModelCommandsTest {
         assertEquals(LILY_IDS, join(document.path("prompt_ids")));
         assertEquals(
                 "338,401,396,267,337,410,408,419,292,411,322,265,282,295,433,426", join(document.path("token_ids")));
-        assertEquals("She loved to play outside in the park.", document.path("text").asText().strip());
+        assertEquals(
+                "She loved to play outside in the park.",
+                document.path("text").asText().strip());
         Cli shown = Cli.run("generate", model, "--prompt", LILY, "--temperature", "0", "--max-new-tokens", "16", "-q");
         assertEquals(document.path("text").asText() + "\n", shown.out());
         assertEquals("", shown.err());
         JsonNode stopped = Cli.json(
-                "generate", model, "--prompt", LILY, "--temperature", "0", "--max-new-tokens", "32", "--stop", "rk. One");
-        assertEquals("She loved to play outside in the pa", stopped.path("text").asText().strip());
+                "generate",
+                model,
+                "--prompt",
+                LILY,
+                "--temperature",
+                "0",
+                "--max-new-tokens",
+                "32",
+                "--stop",
+                "rk. One");
+        assertEquals(
+                "She loved to play outside in the pa",
+                stopped.path("text").asText().strip());
         assertEquals("stop", stopped.path("finish_reason").asText());
     }
 
@@ -197,7 +226,8 @@ class ModelCommandsTest {
         double perplexity = prefill.path("perplexity").asDouble();
         assertTrue(perplexity > 2 && perplexity < 8, prefill.toString());
         assertEquals(perplexity, decode.path("perplexity").asDouble(), 1e-3 * perplexity);
-        assertEquals(prefill.path("tokens").asInt() / 128, prefill.path("windows").asInt());
+        assertEquals(
+                prefill.path("tokens").asInt() / 128, prefill.path("windows").asInt());
         assertEquals(128, prefill.path("seq_len").asInt());
         assertEquals(text.toString(), prefill.path("text").asText());
         refused(2, words("eval", "perplexity", model, "--text", text.toString(), "--seq-len", "513"), "513", "512");
@@ -222,14 +252,21 @@ class ModelCommandsTest {
         assertEquals("bitmask", bitmask.path("format").asText());
         assertEquals("unstructured", bitmask.path("pattern").asText());
         assertEquals(0.5, bitmask.path("sparsity").asDouble(), 1e-3);
-        assertTrue(bitmask.path("bytes_per_token").asLong() < dense.path("bytes_per_token").asLong());
+        assertTrue(bitmask.path("bytes_per_token").asLong()
+                < dense.path("bytes_per_token").asLong());
         JsonNode grouped = bench.path("runs").get(2);
         assertEquals("2:4", grouped.path("format").asText());
         assertEquals("2:4", grouped.path("pattern").asText());
         assertEquals(0.5, grouped.path("sparsity").asDouble(), 1e-6);
         for (JsonNode run : bench.path("runs")) {
-            assertTrue(run.path("ratio_min").asDouble() <= run.path("ratio_to_dense").asDouble(), run.toString());
-            assertTrue(run.path("ratio_max").asDouble() >= run.path("ratio_to_dense").asDouble(), run.toString());
+            assertTrue(
+                    run.path("ratio_min").asDouble()
+                            <= run.path("ratio_to_dense").asDouble(),
+                    run.toString());
+            assertTrue(
+                    run.path("ratio_max").asDouble()
+                            >= run.path("ratio_to_dense").asDouble(),
+                    run.toString());
             assertTrue(run.path("bandwidth_share").asDouble() > 0, run.toString());
             assertTrue(run.path("tokens_per_s").asDouble() > 0, run.toString());
         }

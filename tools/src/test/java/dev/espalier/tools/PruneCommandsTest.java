@@ -32,7 +32,16 @@ class PruneCommandsTest {
     void pruningWritesAFolderThatLoadsAndAReportThatHasEveryField() {
         JsonNode report = prune("--method", "magnitude", "--sparsity", "0.5", "--out", out("dense"));
         for (String field : List.of(
-                "model", "method", "pattern", "sparsity", "allocation", "rows", "calibration", "layers", "total", "out")) {
+                "model",
+                "method",
+                "pattern",
+                "sparsity",
+                "allocation",
+                "rows",
+                "calibration",
+                "layers",
+                "total",
+                "out")) {
             assertTrue(report.has(field), field);
         }
         assertEquals(LLAMA, report.path("model").asText());
@@ -41,7 +50,13 @@ class PruneCommandsTest {
         assertEquals(out("dense"), report.path("out").asText());
         assertEquals(21, report.path("layers").size());
         for (String field : List.of(
-                "name", "rows", "cols", "sparsity", "relative_error", "relative_error_squared", "heldout_error",
+                "name",
+                "rows",
+                "cols",
+                "sparsity",
+                "relative_error",
+                "relative_error_squared",
+                "heldout_error",
                 "seconds")) {
             assertTrue(report.path("layers").get(0).has(field), field);
         }
@@ -50,9 +65,11 @@ class PruneCommandsTest {
         }
         JsonNode info = Cli.json("info", out("dense"));
         assertEquals(0.5, info.path("sparsity").asDouble(), 1e-3);
-        assertEquals(report.at("/total/sparsity").asDouble(), info.path("sparsity").asDouble(), 1e-12);
         assertEquals(
-                Cli.json("info", LLAMA).path("bytes").asLong(), info.path("bytes").asLong());
+                report.at("/total/sparsity").asDouble(), info.path("sparsity").asDouble(), 1e-12);
+        assertEquals(
+                Cli.json("info", LLAMA).path("bytes").asLong(),
+                info.path("bytes").asLong());
         assertEquals(
                 Fixtures.names(Fixtures.family("llama-gqa-tied")).size() + 1,
                 Fixtures.names(temp.resolve("dense")).size());
@@ -67,7 +84,8 @@ class PruneCommandsTest {
         prune(join(calibration, "--out", out("packed"), "--save-as", "packed"));
         JsonNode dense = Cli.json("info", out("dense"));
         JsonNode packed = Cli.json("info", out("packed"));
-        assertTrue(dense.path("sparsity").asDouble() >= 0.5, dense.path("sparsity").toString());
+        assertTrue(
+                dense.path("sparsity").asDouble() >= 0.5, dense.path("sparsity").toString());
         assertEquals(dense.path("sparsity"), packed.path("sparsity"));
         assertEquals(dense.path("parameters"), packed.path("parameters"));
         assertEquals("2:4", packed.at("/layers/0/format").asText());
@@ -99,7 +117,9 @@ class PruneCommandsTest {
                 for (String name : before.names()) {
                     assertEquals(before.dtype(name), after.dtype(name), name);
                     boolean layer = name.contains("layers.") && before.shape(name).length == 2;
-                    long change = before.tensor(name).segment().mismatch(after.tensor(name).segment());
+                    long change = before.tensor(name)
+                            .segment()
+                            .mismatch(after.tensor(name).segment());
                     assertEquals(layer, change >= 0, name);
                 }
             }
@@ -145,7 +165,8 @@ class PruneCommandsTest {
                 "--resume                        | --resume",
             })
     void optionsThatMakeNoSenseAreRefusedAndNothingIsWritten(String options, String fault) {
-        String[] all = join(words("prune", LLAMA, "--out", out("never")), options.strip().split(" +"));
+        String[] all = join(
+                words("prune", LLAMA, "--out", out("never")), options.strip().split(" +"));
         refused(2, all, fault);
         assertEquals(List.of(), Fixtures.names(temp));
     }
@@ -183,8 +204,18 @@ class PruneCommandsTest {
     @Test
     void pruneAndServeShowsBothSidesBeforeItServes() {
         JsonNode both = Cli.json(
-                "prune-and-serve", LLAMA, "--no-serve", "--no-scale-up", "--method", "wanda", "--samples", "4",
-                "--seq-len", "32", "--pattern", "2:4");
+                "prune-and-serve",
+                LLAMA,
+                "--no-serve",
+                "--no-scale-up",
+                "--method",
+                "wanda",
+                "--samples",
+                "4",
+                "--seq-len",
+                "32",
+                "--pattern",
+                "2:4");
         for (String side : List.of("dense", "sparse")) {
             for (String field : List.of("perplexity", "decode_tokens_per_s", "prefill_tokens_per_s", "weight_bytes")) {
                 assertTrue(both.path(side).path(field).asDouble() > 0, side + " " + field);
@@ -227,7 +258,9 @@ class PruneCommandsTest {
             // It has started when it says that it calibrates.
             byte[] line = new byte[64];
             assertTrue(process.getInputStream().read(line) > 0, "it said nothing");
-            new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
+            new ProcessBuilder("kill", "-INT", Long.toString(process.pid()))
+                    .start()
+                    .waitFor();
             assertTrue(process.waitFor(60, TimeUnit.SECONDS), "it did not end");
             String rest = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
             assertEquals(130, process.exitValue(), rest);
@@ -247,7 +280,15 @@ class PruneCommandsTest {
 
     private static String tokens(String model, String... options) {
         return Cli.json(join(
-                        words("generate", model, "--prompt-ids", "1,4,7", "--temperature", "0", "--max-new-tokens", "12",
+                        words(
+                                "generate",
+                                model,
+                                "--prompt-ids",
+                                "1,4,7",
+                                "--temperature",
+                                "0",
+                                "--max-new-tokens",
+                                "12",
                                 "--ignore-eos"),
                         options))
                 .path("token_ids")

@@ -54,8 +54,7 @@ public record Candidate(String format, int kept, int group, double sparsity) {
             return new Candidate(format, kept, group, own);
         }
         if (at < 0 && !format.equals("dense")) {
-            throw new InputException(
-                    "--formats %s: it needs a sparsity, as in %s@0.5.".formatted(name, format));
+            throw new InputException("--formats %s: it needs a sparsity, as in %s@0.5.".formatted(name, format));
         }
         return at < 0 ? DENSE : new Candidate(format, 0, 0, sparsity(name, at));
     }

@@ -63,8 +63,7 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
         List<Model> models = new ArrayList<>();
         try (Bandwidth bandwidth = new Bandwidth()) {
             for (Candidate candidate : candidates) {
-                Checkpoint weights =
-                        candidate.prunes() ? checkpoint.edited(names, candidate::prune) : checkpoint;
+                Checkpoint weights = candidate.prunes() ? checkpoint.edited(names, candidate::prune) : checkpoint;
                 models.add(Model.load(weights, backend, candidate.formats(backend)));
                 progress.accept(models.size());
             }

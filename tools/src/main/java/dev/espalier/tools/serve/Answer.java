@@ -10,8 +10,7 @@ import java.util.List;
 /// @param text the answer; with `echo` the prompt's text before it
 /// @param newTokens tokens that were generated
 /// @param finishReason `stop` (a stop string or an end token) or `length`
-record Answer(
-        int index, int promptTokens, List<Token> tokens, String text, int newTokens, String finishReason) {
+record Answer(int index, int promptTokens, List<Token> tokens, String text, int newTokens, String finishReason) {
     /// A token with its log-probability.
     ///
     /// @param text the token's own text

@@ -29,7 +29,8 @@ final class Fields {
         }
         if (!value.isNumber() || !(value.doubleValue() >= least && value.doubleValue() <= most)) {
             throw ApiException.badRequest(
-                    name, "'%s' must be a number from %s to %s, not %s.".formatted(name, plain(least), plain(most), value));
+                    name,
+                    "'%s' must be a number from %s to %s, not %s.".formatted(name, plain(least), plain(most), value));
         }
         return value.doubleValue();
     }

@@ -46,20 +46,25 @@ record Request(
     static Request completion(Fields fields) {
         fields.refuse("suffix", fields.strings("suffix").isEmpty());
         int logprobs = fields.integer("logprobs", -1, 0);
-        return common(fields, prompts(fields.node("prompt")), fields.integer("max_tokens", COMPLETION_TOKENS, 0), logprobs);
+        return common(
+                fields, prompts(fields.node("prompt")), fields.integer("max_tokens", COMPLETION_TOKENS, 0), logprobs);
     }
 
     /// Reads the body of `/v1/chat/completions`; `rendered` is its conversation as one text.
     static Request chat(Fields fields, Prompt rendered) {
         JsonNode format = fields.node("response_format");
-        fields.refuse("response_format", format == null || format.path("type").asText().equals("text"));
+        fields.refuse(
+                "response_format",
+                format == null || format.path("type").asText().equals("text"));
         int most = fields.integer("max_completion_tokens", fields.integer("max_tokens", CHAT_TOKENS, 0), 0);
         int logprobs = fields.flag("logprobs") ? fields.integer("top_logprobs", 0, 0) : -1;
         return common(fields, List.of(rendered), most, logprobs);
     }
 
     private static Request common(Fields fields, List<Prompt> prompts, int maxTokens, int logprobs) {
-        fields.refuse("logit_bias", fields.node("logit_bias") == null || fields.node("logit_bias").isEmpty());
+        fields.refuse(
+                "logit_bias",
+                fields.node("logit_bias") == null || fields.node("logit_bias").isEmpty());
         fields.refuse("presence_penalty", fields.number("presence_penalty", 0, -2, 2) == 0);
         fields.refuse("frequency_penalty", fields.number("frequency_penalty", 0, -2, 2) == 0);
         fields.refuse("best_of", fields.integer("best_of", 1, 1) <= fields.integer("n", 1, 1));
@@ -117,7 +122,8 @@ record Request(
 
     private static Prompt ids(JsonNode list) {
         if (!list.isArray()) {
-            throw ApiException.badRequest("prompt", "'prompt' holds " + list + ", which is neither text nor token ids.");
+            throw ApiException.badRequest(
+                    "prompt", "'prompt' holds " + list + ", which is neither text nor token ids.");
         }
         int[] ids = new int[list.size()];
         for (int i = 0; i < ids.length; i++) {

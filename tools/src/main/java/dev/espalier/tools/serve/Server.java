@@ -39,8 +39,7 @@ public final class Server implements AutoCloseable {
     private final Options options;
     private final HttpServer http;
     private final ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor();
-    private final ObjectMapper mapper =
-            new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+    private final ObjectMapper mapper = new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
     private final long created = Instant.now().getEpochSecond();
     private final Map<String, Route> routes;
 
@@ -58,10 +57,12 @@ public final class Server implements AutoCloseable {
         try {
             return new Server(engine, options);
         } catch (BindException e) {
-            throw new InputException("port %d on %s cannot be used (%s); choose another with --port, or 0 for a free one"
-                    .formatted(options.port(), options.host(), e.getMessage()));
+            throw new InputException(
+                    "port %d on %s cannot be used (%s); choose another with --port, or 0 for a free one"
+                            .formatted(options.port(), options.host(), e.getMessage()));
         } catch (IOException e) {
-            throw new InputException("cannot listen on %s:%d: %s".formatted(options.host(), options.port(), e.getMessage()));
+            throw new InputException(
+                    "cannot listen on %s:%d: %s".formatted(options.host(), options.port(), e.getMessage()));
         }
     }
 
@@ -70,14 +71,16 @@ public final class Server implements AutoCloseable {
         this.options = options;
         InetSocketAddress address = new InetSocketAddress(options.host(), options.port());
         if (address.isUnresolved()) {
-            throw new InputException("host '" + options.host() + "' is not known; give --host an address of this machine");
+            throw new InputException(
+                    "host '" + options.host() + "' is not known; give --host an address of this machine");
         }
         this.routes = Map.of(
                 "/", new Route("GET", (exchange, reply) -> reply.send(200, "text/plain; charset=utf-8", front())),
                 "/health", new Route("GET", (exchange, reply) -> reply.json(200, health())),
                 "/metrics",
-                        new Route("GET", (exchange, reply) ->
-                                reply.send(200, "text/plain; version=0.0.4", engine.metrics())),
+                        new Route(
+                                "GET",
+                                (exchange, reply) -> reply.send(200, "text/plain; version=0.0.4", engine.metrics())),
                 "/models", new Route("GET", (exchange, reply) -> reply.json(200, models())),
                 "/completions", new Route("POST", (exchange, reply) -> complete(exchange, reply, false)),
                 "/chat/completions", new Route("POST", (exchange, reply) -> complete(exchange, reply, true)));
@@ -130,9 +133,11 @@ public final class Server implements AutoCloseable {
         }
         if (route == null) {
             drain(exchange);
-            throw ApiException.notFound("There is nothing at " + exchange.getRequestURI().getPath() + ".");
+            throw ApiException.notFound(
+                    "There is nothing at " + exchange.getRequestURI().getPath() + ".");
         }
-        if (!method.equals(route.method()) && !(method.equals("HEAD") && route.method().equals("GET"))) {
+        if (!method.equals(route.method())
+                && !(method.equals("HEAD") && route.method().equals("GET"))) {
             drain(exchange);
             throw ApiException.methodNotAllowed(method, path);
         }
@@ -156,9 +161,7 @@ public final class Server implements AutoCloseable {
     private void complete(HttpExchange exchange, HttpReply reply, boolean chat)
             throws IOException, InterruptedException {
         Fields fields = new Fields(body(exchange));
-        Request request = chat
-                ? Request.chat(fields, engine.render(fields))
-                : Request.completion(fields);
+        Request request = chat ? Request.chat(fields, engine.render(fields)) : Request.completion(fields);
         new Completion(engine, request, reply, new Replies(chat, engine.name()), chat).run(PATIENCE);
     }
 

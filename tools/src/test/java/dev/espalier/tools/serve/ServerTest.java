@@ -129,12 +129,18 @@ class ServerTest {
                 text(complete("{\"prompt\":%s,\"max_tokens\":20,\"temperature\":1,\"top_p\":0}".formatted(LILY)))
                         .strip()
                         .substring(0, GREEDY.length()));
-        assertEquals(200, post("/v1/completions", "{\"prompt\":%s,\"max_tokens\":4,\"top_k\":9999999}".formatted(LILY))
-                .statusCode());
-        assertEquals(400, post("/v1/completions", "{\"prompt\":%s,\"temperature\":\"hot\"}".formatted(LILY))
-                .statusCode());
-        assertEquals(400, post("/v1/completions", "{\"prompt\":%s,\"temperature\":-1}".formatted(LILY))
-                .statusCode());
+        assertEquals(
+                200,
+                post("/v1/completions", "{\"prompt\":%s,\"max_tokens\":4,\"top_k\":9999999}".formatted(LILY))
+                        .statusCode());
+        assertEquals(
+                400,
+                post("/v1/completions", "{\"prompt\":%s,\"temperature\":\"hot\"}".formatted(LILY))
+                        .statusCode());
+        assertEquals(
+                400,
+                post("/v1/completions", "{\"prompt\":%s,\"temperature\":-1}".formatted(LILY))
+                        .statusCode());
     }
 
     @Test
@@ -157,7 +163,8 @@ class ServerTest {
 
     @Test
     void aChatHasOneStartTokenAndTheTemplatesPrompt() throws Exception {
-        JsonNode reply = chat("{\"messages\":[{\"role\":\"user\",\"content\":\"Mom\"}],\"max_tokens\":8,\"temperature\":0}");
+        JsonNode reply =
+                chat("{\"messages\":[{\"role\":\"user\",\"content\":\"Mom\"}],\"max_tokens\":8,\"temperature\":0}");
         assertEquals(3, reply.at("/usage/prompt_tokens").asInt());
         assertEquals("chat.completion", reply.path("object").asText());
         String text = reply.at("/choices/0/message/content").asText();
@@ -207,8 +214,7 @@ class ServerTest {
         assertEquals("assistant", plain.getFirst().at("/choices/0/delta/role").asText());
         assertEquals("length", plain.getLast().at("/choices/0/finish_reason").asText());
 
-        List<JsonNode> counted =
-                events("/v1/chat/completions", body + ",\"stream_options\":{\"include_usage\":true}}");
+        List<JsonNode> counted = events("/v1/chat/completions", body + ",\"stream_options\":{\"include_usage\":true}}");
         assertEquals(0, counted.getLast().path("choices").size());
         assertEquals(7, counted.getLast().at("/usage/total_tokens").asInt());
         assertEquals(plain.size() + 1, counted.size());
@@ -221,7 +227,8 @@ class ServerTest {
         assertPrompt("[[1,392,287],[1,403]]", 2, 5);
         assertPrompt("\"Mom\"", 1, 3);
         for (String bad : List.of("null", "[]", "3", "{}", "[[]]", "[\"a\",3]", "[1,2.5]", "[1,99999]", "[1,-1]")) {
-            assertEquals(400, post("/v1/completions", "{\"prompt\":" + bad + "}").statusCode(), bad);
+            assertEquals(
+                    400, post("/v1/completions", "{\"prompt\":" + bad + "}").statusCode(), bad);
         }
     }
 
@@ -229,7 +236,8 @@ class ServerTest {
         JsonNode reply = complete("{\"prompt\":%s,\"max_tokens\":4,\"temperature\":0}".formatted(prompt));
         assertEquals(choices, reply.path("choices").size(), prompt);
         IntStream.range(0, choices)
-                .forEach(i -> assertEquals(i, reply.at("/choices/" + i + "/index").asInt()));
+                .forEach(i ->
+                        assertEquals(i, reply.at("/choices/" + i + "/index").asInt()));
         assertEquals(tokens, reply.at("/usage/prompt_tokens").asInt(), prompt);
     }
 
@@ -253,7 +261,8 @@ class ServerTest {
             }
             assertTrue(logprobs.at("/token_logprobs/0").isNull());
             for (int i = 0; i < expected.length; i++) {
-                assertEquals(expected[i], logprobs.at("/token_logprobs/" + (i + 1)).asDouble(), 1e-3);
+                assertEquals(
+                        expected[i], logprobs.at("/token_logprobs/" + (i + 1)).asDouble(), 1e-3);
             }
         }
     }
@@ -265,7 +274,9 @@ class ServerTest {
             HttpResponse<String> reply =
                     post("/v1/completions", "{\"prompt\":\"%s\",\"stream\":%s}".formatted(prompt, stream));
             assertEquals(400, reply.statusCode());
-            assertEquals("context_length_exceeded", mapper.readTree(reply.body()).at("/error/code").asText());
+            assertEquals(
+                    "context_length_exceeded",
+                    mapper.readTree(reply.body()).at("/error/code").asText());
         }
     }
 
@@ -276,7 +287,10 @@ class ServerTest {
         }
         assertEquals(404, post("/v1/nothing", "{}").statusCode());
         assertEquals(405, send(request("/v1/completions").GET()).statusCode());
-        assertEquals(200, post("/completions", "{\"prompt\":\"Mom\",\"max_tokens\":1,\"whatever\":[1]}").statusCode());
+        assertEquals(
+                200,
+                post("/completions", "{\"prompt\":\"Mom\",\"max_tokens\":1,\"whatever\":[1]}")
+                        .statusCode());
     }
 
     @Test
@@ -286,30 +300,39 @@ class ServerTest {
             HttpResponse<String> get = send(request(path).GET());
             assertEquals(200, head.statusCode(), path);
             assertEquals("", head.body());
-            assertEquals(get.headers().firstValue("content-type"), head.headers().firstValue("content-type"));
-            assertEquals(get.headers().firstValue("content-length"), head.headers().firstValue("content-length"));
+            assertEquals(
+                    get.headers().firstValue("content-type"), head.headers().firstValue("content-type"));
+            assertEquals(
+                    get.headers().firstValue("content-length"), head.headers().firstValue("content-length"));
         }
     }
 
     @Test
     void chunkedAndExpectedBodiesAreTakenAtOnce() throws Exception {
         byte[] body = "{\"prompt\":\"Mom\",\"max_tokens\":2}".getBytes(StandardCharsets.UTF_8);
-        assertEquals(200, send(request("/v1/completions")
-                        .POST(BodyPublishers.ofInputStream(() -> new ByteArrayInputStream(body))))
-                .statusCode());
-        assertEquals(200, send(request("/v1/completions")
-                        .expectContinue(true)
-                        .POST(BodyPublishers.ofByteArray(body)))
-                .statusCode());
+        assertEquals(
+                200,
+                send(request("/v1/completions")
+                                .POST(BodyPublishers.ofInputStream(() -> new ByteArrayInputStream(body))))
+                        .statusCode());
+        assertEquals(
+                200,
+                send(request("/v1/completions").expectContinue(true).POST(BodyPublishers.ofByteArray(body)))
+                        .statusCode());
         String large = "{\"prompt\":\"" + "a ".repeat(1_000_000) + "\"}";
-        assertEquals(400, send(request("/v1/completions").expectContinue(true).POST(BodyPublishers.ofString(large)))
-                .statusCode());
+        assertEquals(
+                400,
+                send(request("/v1/completions").expectContinue(true).POST(BodyPublishers.ofString(large)))
+                        .statusCode());
     }
 
     @Test
     void aKeyIsAskedForButNotOfThePreflight() throws Exception {
         try (Server guarded = Server.start(
-                new Engine(model, Tokenizer.open(SharedFolder.path("models/stories260K")), null,
+                new Engine(
+                        model,
+                        Tokenizer.open(SharedFolder.path("models/stories260K")),
+                        null,
                         new Engine.Limits("guarded", 1, 512)),
                 new Server.Options("127.0.0.1", 0, "k"))) {
             URI uri = URI.create(guarded.url() + "/v1/completions");
@@ -320,14 +343,22 @@ class ServerTest {
                     .method("OPTIONS", BodyPublishers.noBody()));
             assertEquals(2, preflight.statusCode() / 100);
             for (String header : List.of("Origin", "Methods", "Headers")) {
-                assertTrue(preflight.headers().firstValue("Access-Control-Allow-" + header).isPresent());
+                assertTrue(preflight
+                        .headers()
+                        .firstValue("Access-Control-Allow-" + header)
+                        .isPresent());
             }
             String body = "{\"prompt\":\"Mom\",\"max_tokens\":1}";
-            assertEquals(401, send(HttpRequest.newBuilder(uri).POST(BodyPublishers.ofString(body))).statusCode());
-            assertEquals(200, send(HttpRequest.newBuilder(uri)
-                            .header("Authorization", "Bearer k")
-                            .POST(BodyPublishers.ofString(body)))
-                    .statusCode());
+            assertEquals(
+                    401,
+                    send(HttpRequest.newBuilder(uri).POST(BodyPublishers.ofString(body)))
+                            .statusCode());
+            assertEquals(
+                    200,
+                    send(HttpRequest.newBuilder(uri)
+                                    .header("Authorization", "Bearer k")
+                                    .POST(BodyPublishers.ofString(body)))
+                            .statusCode());
         }
     }
 
@@ -344,7 +375,9 @@ class ServerTest {
             Thread.sleep(50);
         }
         assertEquals(0, engine.slots().running());
-        assertEquals(200, post("/v1/completions", "{\"prompt\":\"Mom\",\"max_tokens\":2}").statusCode());
+        assertEquals(
+                200,
+                post("/v1/completions", "{\"prompt\":\"Mom\",\"max_tokens\":2}").statusCode());
     }
 
     /// Sends a request and closes the connection without waiting for the answer.
@@ -352,8 +385,9 @@ class ServerTest {
         URI uri = URI.create(server.url());
         try (Socket socket = new Socket(uri.getHost(), uri.getPort())) {
             OutputStream out = socket.getOutputStream();
-            out.write(("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " + body.length() + "\r\n\r\n" + body)
-                    .getBytes(StandardCharsets.UTF_8));
+            out.write(
+                    ("POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: " + body.length() + "\r\n\r\n" + body)
+                            .getBytes(StandardCharsets.UTF_8));
             out.flush();
         }
     }
