@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.kernels.cpu.Bandwidth;
 import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.kernels.simd.CompilerHints;
+import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.natives.NativeLibrary;
 import dev.espalier.natives.blas.Blas;
@@ -35,7 +36,8 @@ final class DevicesCommand implements Callable<Integer> {
         ObjectNode document = JsonNodeFactory.instance.objectNode();
         ObjectNode cpu = document.putObject("cpu");
         int cores = CpuBackend.defaultThreads();
-        cpu.put("cores", cores).put("vector_bits", CompilerHints.vectorBits()).put("read_gb_per_s", bandwidth(cores));
+        cpu.put("cores", cores).put("vector_bits", CompilerHints.vectorBits()).put("read_gb_per_s", bandwidth(cores))
+                .put("vectors_why_not", VectorCheck.problem().orElse(null));
         ArrayNode libraries = document.putArray("libraries");
         for (String name : CUDA) {
             add(libraries, NativeLibrary.absent(name, NO_GPU));
@@ -76,10 +78,7 @@ final class DevicesCommand implements Callable<Integer> {
                 document.at("/cpu/cores").asInt(),
                 document.at("/cpu/vector_bits").asInt(),
                 Units.number(document.at("/cpu/read_gb_per_s").asDouble()));
-        if (document.at("/cpu/vector_bits").asInt() < 128) {
-            output.print("Vectors are off, and everything is many times slower: start it by ./espalier,"
-                    + " or give java --add-modules jdk.incubator.vector and its C2 compiler.");
-        }
+        VectorCheck.problem().ifPresent(problem -> output.print("Vectors: %s", problem));
         List<String> unused = new ArrayList<>();
         document.path("libraries").forEach(library -> {
             String name = library.path("name").asText();

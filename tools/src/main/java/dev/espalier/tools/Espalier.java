@@ -85,7 +85,13 @@ public final class Espalier {
             }
             return new CommandLine.RunLast().execute(parsed);
         });
-        int code = line.execute(arguments);
+        int code;
+        try {
+            code = line.execute(arguments);
+        } catch (OutOfMemoryError e) {
+            code = say(err, "out of memory (" + e.getMessage() + "); use a smaller model, fewer samples, or more memory,"
+                    + " such as ESPALIER_JAVA_OPTS=-Xmx8g.", FAILED);
+        }
         out.flush();
         err.flush();
         return code;

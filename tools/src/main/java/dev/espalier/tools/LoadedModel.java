@@ -3,6 +3,7 @@ package dev.espalier.tools;
 import dev.espalier.checkpoint.Checkpoint;
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.cpu.CpuBackend;
+import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.model.Model;
 import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.InputException;
@@ -48,6 +49,7 @@ final class LoadedModel implements AutoCloseable {
             Function<CpuBackend, FormatChoice> formats) {
         long start = System.nanoTime();
         options.check();
+        VectorCheck.problem().ifPresent(problem -> output.note("note: %s", problem));
         Checkpoint checkpoint = ModelSource.open(name, options.dtype(), seed);
         CpuBackend backend = null;
         try {

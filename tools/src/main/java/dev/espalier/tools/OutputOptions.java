@@ -68,6 +68,13 @@ final class OutputOptions {
         }
     }
 
+    /// A line that whoever started this waits for: on stdout, or on stderr where stdout is for JSON.
+    void announce(String line) {
+        PrintWriter to = json ? command.commandLine().getErr() : out();
+        to.println(line);
+        to.flush();
+    }
+
     /// The one JSON document, if it was asked for.
     void document(JsonNode document) {
         if (json) {

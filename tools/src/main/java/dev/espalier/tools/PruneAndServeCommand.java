@@ -4,10 +4,8 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.format.Dense;
 import dev.espalier.model.Model;
-import dev.espalier.prune.LayerwisePruner;
 import dev.espalier.prune.PrunePlan;
 import dev.espalier.prune.PruneReport;
-import dev.espalier.prune.PruneSink;
 import dev.espalier.prune.calibrate.CalibrationData;
 import dev.espalier.prune.pattern.NOfM;
 import dev.espalier.tensor.InputException;
@@ -15,7 +13,10 @@ import dev.espalier.tokenizer.Tokenizer;
 import dev.espalier.tools.bench.Candidate;
 import dev.espalier.tools.bench.ScaleUp;
 import dev.espalier.tools.demo.StoryGrammar;
+import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -76,13 +77,17 @@ final class PruneAndServeCommand implements Callable<Integer> {
     private record EvalText(String name, int[] tokens, int seqLen) {}
 
     @Override
-    public Integer call() {
+    public Integer call() throws IOException {
         PrunePlan plan = pruning.plan();
         serving.check();
         String contents = evalText == null ? null : TextFiles.read(evalText, "--eval-text");
         try (LoadedModel loaded =
                 LoadedModel.open(model, options, pruning.seed(), output, backend -> weight -> Dense.tiled())) {
             pruning.check(loaded, plan);
+            if (pruning.dryRun()) {
+                pruning.printNeed(loaded, plan, output);
+                return Espalier.DONE;
+            }
             FormatChoice formats = options.formats(loaded.backend());
             if (!noServe) {
                 loaded.requireTokenizer("a server needs one; say --no-serve, or add one to the folder.");
@@ -90,16 +95,9 @@ final class PruneAndServeCommand implements Callable<Integer> {
             CalibrationData data = pruning.calibration(loaded, plan, output);
             EvalText text = evalText(loaded, contents, data);
             double densePerplexity = perplexity(loaded.model(), text, "dense");
-            PruneReport report;
-            try (Progress progress = output.progress("pruning", 1000)) {
-                report = new LayerwisePruner(
-                                plan,
-                                formats,
-                                PruneSink.NONE,
-                                loaded.backend().workers().threads())
-                        .prune(loaded.model(), data, PruneOptions.listener(progress));
-            }
+            PruneReport report = pruning.prune(loaded, plan, data, formats, output);
             PruneOptions.print(report, output);
+            pruning.printOut(output);
             double sparsePerplexity = perplexity(loaded.model(), text, "sparse");
             Comparison comparison;
             // The dense model is loaded a second time for the timing, and given back before serving.
@@ -136,8 +134,8 @@ final class PruneAndServeCommand implements Callable<Integer> {
                                         8, Math.min(256, seqLen), pruning.seed() + 1, CalibrationData.Order.RANDOM),
                                 60,
                                 (fraction, left) -> {});
-        var windows = own == data ? own.heldOut() : own.windows();
-        int[] tokens = windows.stream().flatMapToInt(java.util.Arrays::stream).toArray();
+        List<int[]> windows = own == data ? own.heldOut() : own.windows();
+        int[] tokens = windows.stream().flatMapToInt(Arrays::stream).toArray();
         output.note(
                 "note: the perplexities are on text that the dense model wrote, which flatters it and the sparse one;"
                         + " give --eval-text for figures that mean something elsewhere");
@@ -199,7 +197,8 @@ final class PruneAndServeCommand implements Callable<Integer> {
     }
 
     private ObjectNode document(PruneReport report, Comparison comparison, EvalText text, ScaleUp scaleUp) {
-        ObjectNode document = report.toJson(null).put("model", model);
+        ObjectNode document = report.toJson(pruning.out() == null ? null : pruning.out().toString())
+                .put("model", model);
         document.set("prune", document.deepCopy());
         comparison.dense().putInto(document, "dense");
         comparison.sparse().putInto(document, "sparse");

@@ -1,16 +1,31 @@
 package dev.espalier.tools;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import dev.espalier.checkpoint.CheckpointWriter;
+import dev.espalier.checkpoint.SaveAs;
+import dev.espalier.kernels.FormatChoice;
 import dev.espalier.model.Block;
 import dev.espalier.model.Projection;
+import dev.espalier.prune.LayerReport;
+import dev.espalier.prune.LayerwisePruner;
 import dev.espalier.prune.PruneListener;
+import dev.espalier.prune.PruneNeed;
 import dev.espalier.prune.PrunePlan;
 import dev.espalier.prune.PruneReport;
+import dev.espalier.prune.PruneSink;
 import dev.espalier.prune.calibrate.CalibrationData;
 import dev.espalier.tensor.InputException;
+import dev.espalier.tensor.Tensor;
 import dev.espalier.tools.demo.StoryGrammar;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
+import java.util.Map;
 import picocli.CommandLine.Option;
 
 /// What to prune and on which text: the options that `prune` and `prune-and-serve` share.
@@ -18,6 +33,9 @@ final class PruneOptions {
     private static final int SAMPLES = 128;
     private static final int LONGEST_WINDOW = 2048;
     private static final String SELF = "self";
+
+    /// The file beside the weights that says what was asked for and what came out.
+    private static final String REPORT = "prune-report.json";
 
     /// Letters of the grammar's stories that surely make a token.
     private static final int LETTERS_PER_TOKEN = 6;
@@ -90,14 +108,37 @@ final class PruneOptions {
             description = "Of the choice of windows. Default: ${DEFAULT-VALUE}.")
     private long seed;
 
+    @Option(names = "--out", paramLabel = "DIR", description = "The folder to write; it appears when it is complete.")
+    private Path out;
+
+    @Option(
+            names = "--save-as",
+            paramLabel = "dense|packed",
+            defaultValue = "dense",
+            description = "dense: zeros stay in place, every program loads it, and it is as large as before; packed:"
+                    + " smaller by what the zeros free, for espalier only. Default: ${DEFAULT-VALUE}.")
+    private SaveAs saveAs;
+
+    @Option(names = "--dry-run", description = "Only say what memory and arithmetic it would take, layer by layer.")
+    private boolean dryRun;
+
     long seed() {
         return seed;
+    }
+
+    boolean dryRun() {
+        return dryRun;
+    }
+
+    /// The folder to write; null for none.
+    Path out() {
+        return out;
     }
 
     /// What was asked for.
     ///
     /// @throws InputException if options name nothing or contradict each other
-    PrunePlan plan() {
+    PrunePlan plan() throws IOException {
         if (samples != null && samples < 1) {
             throw new InputException("--samples " + samples + ": it must be 1 or more.");
         }
@@ -106,6 +147,9 @@ final class PruneOptions {
         }
         if (calibration != null && !calibration.equals(SELF) && !Files.isReadable(Path.of(calibration))) {
             throw new InputException("--calibration " + calibration + ": there is no such file, or it cannot be read.");
+        }
+        if (out != null) {
+            CheckpointWriter.requireFree(out);
         }
         return PrunePlan.of(method, pattern, sparsity, damping, referenceQuirks);
     }
@@ -168,8 +212,118 @@ final class PruneOptions {
                 Path.of(calibration), loaded.requireTokenizer("calibration text needs one."), request);
     }
 
+    /// Prunes `loaded` in place, each layer packed as `formats` chooses, and writes the result where `--out` says.
+    ///
+    /// @throws IOException if it cannot be written; nothing is left then
+    PruneReport prune(
+            LoadedModel loaded, PrunePlan plan, CalibrationData data, FormatChoice formats, OutputOptions output)
+            throws IOException {
+        if (out == null) {
+            return prune(loaded, plan, data, formats, output, PruneSink.NONE);
+        }
+        try (CheckpointWriter writer =
+                CheckpointWriter.open(loaded.checkpoint(), out, saveAs, Map.of("espalier_prune", summary(plan)))) {
+            PruneReport report = prune(loaded, plan, data, formats, output, sink(writer));
+            writer.finish(Map.of(
+                    REPORT, (report.toJson(null).toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)));
+            return report;
+        }
+    }
+
+    private static PruneReport prune(
+            LoadedModel loaded,
+            PrunePlan plan,
+            CalibrationData data,
+            FormatChoice formats,
+            OutputOptions output,
+            PruneSink sink) {
+        int threads = loaded.backend().workers().threads();
+        try (Progress progress = output.progress("pruning", 1000)) {
+            return new LayerwisePruner(plan, formats, sink, threads).prune(loaded.model(), data, listener(progress));
+        }
+    }
+
+    private static PruneSink sink(CheckpointWriter writer) {
+        return new PruneSink() {
+            @Override
+            public void layer(LayerReport report, Tensor weight) {
+                try {
+                    writer.put(report.name(), weight);
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e.getMessage(), e);
+                }
+            }
+        };
+    }
+
+    private static String summary(PrunePlan plan) {
+        return JsonNodeFactory.instance
+                .objectNode()
+                .put("method", plan.solver().name())
+                .put("pattern", plan.pattern().name())
+                .put("sparsity", plan.sparsity())
+                .toString();
+    }
+
+    /// Says where the result was written, if it was.
+    void printOut(OutputOptions output) {
+        if (out != null) {
+            output.print("written to %s", out);
+            if (saveAs == SaveAs.DENSE) {
+                output.note("The zeros are stored too, so the files are as large as before; --save-as packed is smaller.");
+            }
+        }
+    }
+
+    /// Prints what pruning `loaded` would take.
+    void printNeed(LoadedModel loaded, PrunePlan plan, OutputOptions output) {
+        boolean data = plan.solver().usesData();
+        int windows = data ? samples() : 0;
+        int heldOut = (windows + 9) / 10;
+        int seqLen = seqLen(loaded);
+        PruneNeed need = PruneNeed.of(loaded.model(), plan, windows, heldOut, seqLen);
+        Table table = new Table("layer", "rows", "cols", "memory", "Gmul");
+        ObjectNode document = JsonNodeFactory.instance
+                .objectNode()
+                .put("model", loaded.name())
+                .put("method", plan.solver().name())
+                .put("samples", windows)
+                .put("seq_len", seqLen)
+                .put("peak_bytes", need.peakBytes())
+                .put("file_bytes", need.fileBytes())
+                .put("pruned_bytes", need.prunedBytes())
+                .put("multiplications", need.multiplications());
+        ArrayNode layers = document.putArray("layers");
+        for (PruneNeed.Layer layer : need.layers()) {
+            table.row(
+                    layer.name(),
+                    Integer.toString(layer.rows()),
+                    Integer.toString(layer.cols()),
+                    Units.bytes(layer.bytes()),
+                    Units.number(layer.multiplications() / 1e9));
+            layers.addObject()
+                    .put("name", layer.name())
+                    .put("rows", layer.rows())
+                    .put("cols", layer.cols())
+                    .put("bytes", layer.bytes())
+                    .put("multiplications", layer.multiplications());
+        }
+        output.print("%s", table);
+        output.print(
+                "%d windows of %d tokens; memory beside the model: %s, and %s for the pruned layers; %s on disk;"
+                        + " %.0f G multiplications, at 100 G a second about %s",
+                windows,
+                seqLen,
+                Units.bytes(need.peakBytes()),
+                Units.bytes(need.prunedBytes()),
+                Units.bytes(need.fileBytes()),
+                need.multiplications() / 1e9,
+                Progress.duration(need.multiplications() / 1e11));
+        output.document(document);
+    }
+
     /// A listener that draws the progress bar.
-    static PruneListener listener(Progress progress) {
+    private static PruneListener listener(Progress progress) {
         return new PruneListener() {
             @Override
             public void progress(Progress at) {

@@ -65,7 +65,7 @@ final class ServeOptions {
     /// @throws InputException if the address cannot be listened on
     void serve(LoadedModel loaded, OutputOptions output) {
         try (Server server = start(loaded)) {
-            output.print("listening on %s", server.url());
+            output.announce("listening on " + server.url());
             output.note("Ctrl-C ends it.");
             new CountDownLatch(1).await();
         } catch (InterruptedException e) {
