@@ -36,7 +36,9 @@ final class DevicesCommand implements Callable<Integer> {
         ObjectNode document = JsonNodeFactory.instance.objectNode();
         ObjectNode cpu = document.putObject("cpu");
         int cores = CpuBackend.defaultThreads();
-        cpu.put("cores", cores).put("vector_bits", CompilerHints.vectorBits()).put("read_gb_per_s", bandwidth(cores))
+        cpu.put("cores", cores)
+                .put("vector_bits", CompilerHints.vectorBits())
+                .put("read_gb_per_s", bandwidth(cores))
                 .put("vectors_why_not", VectorCheck.problem().orElse(null));
         ArrayNode libraries = document.putArray("libraries");
         for (String name : CUDA) {

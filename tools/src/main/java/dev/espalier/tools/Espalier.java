@@ -89,8 +89,11 @@ public final class Espalier {
         try {
             code = line.execute(arguments);
         } catch (OutOfMemoryError e) {
-            code = say(err, "out of memory (" + e.getMessage() + "); use a smaller model, fewer samples, or more memory,"
-                    + " such as ESPALIER_JAVA_OPTS=-Xmx8g.", FAILED);
+            code = say(
+                    err,
+                    "out of memory (" + e.getMessage() + "); use a smaller model, fewer samples, or more memory,"
+                            + " such as ESPALIER_JAVA_OPTS=-Xmx8g.",
+                    FAILED);
         }
         out.flush();
         err.flush();

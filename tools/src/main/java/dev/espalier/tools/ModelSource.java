@@ -11,6 +11,7 @@ import java.nio.file.Path;
 /// What the word MODEL stands for: an embedded model, random weights of a shape, or a folder.
 final class ModelSource {
     private static final String RANDOM = "random:";
+
     private ModelSource() {}
 
     /// Whether `model` is one of the models inside.

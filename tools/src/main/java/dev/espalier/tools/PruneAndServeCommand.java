@@ -197,7 +197,8 @@ final class PruneAndServeCommand implements Callable<Integer> {
     }
 
     private ObjectNode document(PruneReport report, Comparison comparison, EvalText text, ScaleUp scaleUp) {
-        ObjectNode document = report.toJson(pruning.out() == null ? null : pruning.out().toString())
+        ObjectNode document = report.toJson(
+                        pruning.out() == null ? null : pruning.out().toString())
                 .put("model", model);
         document.set("prune", document.deepCopy());
         comparison.dense().putInto(document, "dense");

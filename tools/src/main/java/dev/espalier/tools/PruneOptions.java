@@ -224,8 +224,8 @@ final class PruneOptions {
         try (CheckpointWriter writer =
                 CheckpointWriter.open(loaded.checkpoint(), out, saveAs, Map.of("espalier_prune", summary(plan)))) {
             PruneReport report = prune(loaded, plan, data, formats, output, sink(writer));
-            writer.finish(Map.of(
-                    REPORT, (report.toJson(null).toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)));
+            writer.finish(
+                    Map.of(REPORT, (report.toJson(null).toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)));
             return report;
         }
     }
@@ -270,7 +270,8 @@ final class PruneOptions {
         if (out != null) {
             output.print("written to %s", out);
             if (saveAs == SaveAs.DENSE) {
-                output.note("The zeros are stored too, so the files are as large as before; --save-as packed is smaller.");
+                output.note(
+                        "The zeros are stored too, so the files are as large as before; --save-as packed is smaller.");
             }
         }
     }
