@@ -2,6 +2,7 @@ package dev.espalier.kernels.cpu;
 
 import dev.espalier.kernels.Backend.Attention;
 import dev.espalier.kernels.simd.Gemm;
+import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -32,7 +33,7 @@ final class CpuAttention {
 
     void run(Attention shape, Tensor q, Tensor keys, Tensor values, int past, Tensor out) {
         int tokens = q.rows();
-        if (tokens <= FEW_TOKENS) {
+        if (tokens <= FEW_TOKENS || !VectorCheck.compiled()) {
             reserve((long) shape.heads() * (past + tokens));
             for (int token = 0; token < tokens; token++) {
                 decodeLoop.set(shape, q, keys, values, out, token, past + token);

@@ -6,8 +6,10 @@ import dev.espalier.kernels.LinearAlgebra;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.simd.Convert;
 import dev.espalier.kernels.simd.Gemm;
+import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.natives.blas.Lapack;
+import dev.espalier.natives.os.Cpu;
 import dev.espalier.natives.os.Cpu;
 import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
@@ -112,7 +114,7 @@ public final class CpuBackend implements Backend {
         require(x.columns() == weight.columns(), x, y);
         require(y.columns() == weight.rows() && y.rows() == x.rows(), x, y);
         MemorySegment shift = bias == null ? null : floats(bias, firstVector);
-        if (x.rows() > FEW_TOKENS) {
+        if (x.rows() > FEW_TOKENS && VectorCheck.compiled()) {
             gemm.linear(x.segment(), x.rows(), matrix, shift, y.segment());
             return;
         }

@@ -1,6 +1,8 @@
 package dev.espalier.kernels.cpu;
 
 import dev.espalier.kernels.Backend.Activation;
+import dev.espalier.kernels.simd.Sums;
+import dev.espalier.kernels.simd.VectorCheck;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -18,18 +20,11 @@ final class Elementwise {
     private static final int LANES = F.length();
     private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
-    private static final float SQRT_2_OVER_PI = 0.7978846f;
 
     private Elementwise() {}
 
     /// x = f(x) for `count` floats from `at` on.
     static void activate(Activation f, MemorySegment x, long at, int count) {
-        if (f == Activation.GELU) {
-            for (long i = at; i < at + count; i++) {
-                x.set(FLOAT, i * 4, gelu(x.get(FLOAT, i * 4)));
-            }
-            return;
-        }
         for (int i = 0; i < count; i += LANES) {
             VectorMask<Float> mask = F.indexInRange(i, count);
             FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask);
@@ -39,13 +34,6 @@ final class Elementwise {
 
     /// gate = f(gate) · up.
     static void gate(Activation f, MemorySegment gate, MemorySegment up, long at, int count) {
-        if (f == Activation.GELU) {
-            activate(f, gate, at, count);
-            for (long i = at; i < at + count; i++) {
-                gate.set(FLOAT, i * 4, gate.get(FLOAT, i * 4) * up.get(FLOAT, i * 4));
-            }
-            return;
-        }
         for (int i = 0; i < count; i += LANES) {
             VectorMask<Float> mask = F.indexInRange(i, count);
             FloatVector v = FloatVector.fromMemorySegment(F, gate, (at + i) * 4, ORDER, mask);
@@ -57,41 +45,11 @@ final class Elementwise {
     private static FloatVector apply(Activation f, FloatVector v) {
         return switch (f) {
             case RELU -> v.max(0f);
-            case SILU -> v.div(v.neg().lanewise(VectorOperators.EXP).add(1f));
-            case GELU_TANH -> {
-                FloatVector inner = v.mul(v).mul(v).mul(0.044715f).add(v).mul(SQRT_2_OVER_PI);
-                yield v.mul(0.5f).mul(inner.lanewise(VectorOperators.TANH).add(1f));
-            }
-            case GELU -> throw new IllegalArgumentException("GELU has no vector form");
+            case SILU -> VectorMath.silu(v);
+            case GELU_TANH -> VectorMath.geluTanh(v);
+            case GELU -> VectorMath.gelu(v);
         };
     }
-
-    /// x · Φ(x). The complementary error function by the Chebyshev fit of Press et al., Numerical Recipes, section 6.2:
-    /// relative error below 1.2e-7.
-    private static float gelu(float x) {
-        double z = Math.abs(x) / Math.sqrt(2);
-        double t = 1 / (1 + 0.5 * z);
-        double[] c = GELU_FIT;
-        double sum = c[c.length - 1];
-        for (int i = c.length - 2; i >= 0; i--) {
-            sum = c[i] + t * sum;
-        }
-        double erfc = t * Math.exp(-z * z + sum);
-        return (float) (x * 0.5 * (x < 0 ? erfc : 2 - erfc));
-    }
-
-    private static final double[] GELU_FIT = {
-        -1.26551223,
-        1.00002368,
-        0.37409196,
-        0.09678418,
-        -0.18628806,
-        0.27886807,
-        -1.13520398,
-        1.48851587,
-        -0.82215223,
-        0.17087277
-    };
 
     /// y += x.
     static void add(MemorySegment x, long xAt, MemorySegment y, long yAt, int count) {
@@ -118,9 +76,8 @@ final class Elementwise {
     static void softcap(float cap, MemorySegment x, long at, int count) {
         for (int i = 0; i < count; i += LANES) {
             VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask)
-                    .div(cap)
-                    .lanewise(VectorOperators.TANH)
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask);
+            VectorMath.tanh(v.div(cap))
                     .mul(cap)
                     .intoMemorySegment(x, (at + i) * 4, ORDER, mask);
         }
@@ -175,7 +132,7 @@ final class Elementwise {
         for (int i = 0; i < count; i += LANES) {
             sum = sum.add(FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, F.indexInRange(i, count)));
         }
-        return sum.reduceLanes(VectorOperators.ADD);
+        return Sums.of(sum);
     }
 
     /// Σ (x - mean)².
@@ -187,7 +144,7 @@ final class Elementwise {
             v = FloatVector.zero(F).blend(v.sub(mean), mask);
             sum = sum.add(v.mul(v));
         }
-        return sum.reduceLanes(VectorOperators.ADD);
+        return Sums.of(sum);
     }
 
     /// Turns `count` scores into probabilities, in place: exp(x - max) / Σ.
@@ -202,18 +159,24 @@ final class Elementwise {
         FloatVector sum = FloatVector.zero(F);
         for (int i = 0; i < count; i += LANES) {
             VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask)
-                    .sub(max)
-                    .lanewise(VectorOperators.EXP);
+            FloatVector v = VectorMath.exp(
+                    FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask).sub(max));
             v = FloatVector.zero(F).blend(v, mask);
             v.intoMemorySegment(x, (at + i) * 4, ORDER, mask);
             sum = sum.add(v);
         }
-        scale(x, at, count, 1 / sum.reduceLanes(VectorOperators.ADD));
+        scale(x, at, count, 1 / Sums.of(sum));
     }
 
     /// Σ a[i] b[i].
     static float dot(MemorySegment a, long aAt, MemorySegment b, long bAt, int count) {
+        if (!VectorCheck.compiled()) {
+            float sum = 0;
+            for (int i = 0; i < count; i++) {
+                sum += a.get(FLOAT, (aAt + i) * 4) * b.get(FLOAT, (bAt + i) * 4);
+            }
+            return sum;
+        }
         FloatVector sum = FloatVector.zero(F);
         for (int i = 0; i < count; i += LANES) {
             VectorMask<Float> mask = F.indexInRange(i, count);
@@ -222,7 +185,7 @@ final class Elementwise {
                     .mul(v)
                     .add(sum);
         }
-        return sum.reduceLanes(VectorOperators.ADD);
+        return Sums.of(sum);
     }
 
     /// y[i] = Σ_p weights[p] · rows[p][i] over `rows` rows that lie `stride` floats apart; `count` floats a row.
@@ -236,6 +199,10 @@ final class Elementwise {
             MemorySegment y,
             long yAt,
             int count) {
+        if (!VectorCheck.compiled()) {
+            weightedRowsScalar(weights, weightsAt, values, at, stride, rows, y, yAt, count);
+            return;
+        }
         int i = 0;
         for (; i + 4 * LANES <= count; i += 4 * LANES) {
             FloatVector a = FloatVector.zero(F);
@@ -271,6 +238,27 @@ final class Elementwise {
                         .add(a);
             }
             a.intoMemorySegment(y, (yAt + i) * 4, ORDER, mask);
+        }
+    }
+
+    private static void weightedRowsScalar(
+            MemorySegment weights,
+            long weightsAt,
+            MemorySegment values,
+            long at,
+            int stride,
+            int rows,
+            MemorySegment y,
+            long yAt,
+            int count) {
+        y.asSlice(yAt * 4, count * 4L).fill((byte) 0);
+        for (int row = 0; row < rows; row++) {
+            float w = weights.get(FLOAT, (weightsAt + row) * 4);
+            long from = at + (long) row * stride;
+            for (int i = 0; i < count; i++) {
+                float sum = y.get(FLOAT, (yAt + i) * 4);
+                y.set(FLOAT, (yAt + i) * 4, sum + w * values.get(FLOAT, (from + i) * 4));
+            }
         }
     }
 
