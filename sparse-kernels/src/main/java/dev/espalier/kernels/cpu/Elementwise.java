@@ -1,7 +1,6 @@
 package dev.espalier.kernels.cpu;
 
 import dev.espalier.kernels.Backend.Activation;
-import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -132,7 +131,7 @@ final class Elementwise {
         for (int i = 0; i < count; i += LANES) {
             sum = sum.add(FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, F.indexInRange(i, count)));
         }
-        return Sums.of(sum);
+        return VectorMath.sum(sum);
     }
 
     /// Σ (x - mean)².
@@ -144,7 +143,7 @@ final class Elementwise {
             v = FloatVector.zero(F).blend(v.sub(mean), mask);
             sum = sum.add(v.mul(v));
         }
-        return Sums.of(sum);
+        return VectorMath.sum(sum);
     }
 
     /// Turns `count` scores into probabilities, in place: exp(x - max) / Σ.
@@ -165,7 +164,7 @@ final class Elementwise {
             v.intoMemorySegment(x, (at + i) * 4, ORDER, mask);
             sum = sum.add(v);
         }
-        scale(x, at, count, 1 / Sums.of(sum));
+        scale(x, at, count, 1 / VectorMath.sum(sum));
     }
 
     /// Σ a[i] b[i].
@@ -185,7 +184,7 @@ final class Elementwise {
                     .mul(v)
                     .add(sum);
         }
-        return Sums.of(sum);
+        return VectorMath.sum(sum);
     }
 
     /// y[i] = Σ_p weights[p] · rows[p][i] over `rows` rows that lie `stride` floats apart; `count` floats a row.

@@ -4,6 +4,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /// The transcendental functions that activations need, in float32.
@@ -21,7 +22,34 @@ final class VectorMath {
     /// Adding this rounds a float of magnitude below 2^22 to a whole number, which is then in its low bits.
     private static final float ROUND = 0x1.8p23f;
 
+    private static final VectorShuffle<Float> BY1 = upper(1);
+    private static final VectorShuffle<Float> BY2 = upper(2);
+    private static final VectorShuffle<Float> BY4 = upper(4);
+    private static final VectorShuffle<Float> BY8 = upper(8);
+
     private VectorMath() {}
+
+    private static VectorShuffle<Float> upper(int distance) {
+        return VectorShuffle.fromOp(F, lane -> (lane + distance) % F.length());
+    }
+
+    /// The sum of all lanes, the upper half onto the lower until one is left: `reduceLanes` leaves the order open.
+    static float sum(FloatVector lanes) {
+        FloatVector v = lanes;
+        for (int distance = F.length() / 2; distance > 8; distance /= 2) {
+            v = v.add(v.rearrange(upper(distance)));
+        }
+        if (F.length() >= 16) {
+            v = v.add(v.rearrange(BY8));
+        }
+        if (F.length() >= 8) {
+            v = v.add(v.rearrange(BY4));
+        }
+        if (F.length() >= 4) {
+            v = v.add(v.rearrange(BY2));
+        }
+        return v.add(v.rearrange(BY1)).lane(0);
+    }
 
     /// eˣ to 2 units in the last place; 0 below -87.3, e⁸⁸ above 88, NaN for NaN.
     static FloatVector exp(FloatVector x) {

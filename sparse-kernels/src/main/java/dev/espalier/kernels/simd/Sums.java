@@ -49,16 +49,8 @@ public final class Sums {
     }
 
     private static float vectorSum(long at) {
-        return of(FloatVector.fromMemorySegment(F, Raw.ALL, at, Raw.ORDER));
-    }
-
-    /// The sum of the lanes of `lanes`, for short loops that C2 inlines this into.
-    public static float of(FloatVector lanes) {
-        FloatVector v = lanes;
-        for (int distance = LANES / 2; distance > 8; distance /= 2) {
-            v = v.add(v.rearrange(upper(distance)));
-        }
-        if (LANES >= 16) {
+        FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, at, Raw.ORDER);
+        if (LANES == 16) {
             v = v.add(v.rearrange(BY8));
         }
         if (LANES >= 8) {

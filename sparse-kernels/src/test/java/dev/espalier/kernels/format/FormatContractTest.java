@@ -21,6 +21,7 @@ import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -122,6 +123,29 @@ class FormatContractTest {
                         tolerance,
                         () -> "%s %s, %d tokens: y[%d, %d] should be %g"
                                 .formatted(packed.format().name(), dense, tokens, t, r, expected));
+            }
+        }
+    }
+
+    /// The few shapes that also run with narrower vectors, without fused multiply-add and without compiled vectors.
+    @Tag("lanes")
+    @Tag("scalar")
+    @ParameterizedTest
+    @MethodSource("formats")
+    void productsEqualFloat64WhateverTheVectors(WeightFormat format) {
+        Random random = new Random(5);
+        try (Arena arena = Arena.ofShared()) {
+            for (DType type : TYPES) {
+                for (int i : new int[] {0, 4, 11}) {
+                    Tensor dense = weights(arena, random, format, type, SIZES[i], columns(format, i)[1], 0.5);
+                    try (Linear packed = format.pack(dense)) {
+                        check(arena, random, dense, packed, 1);
+                        check(arena, random, dense, packed, 17);
+                        Tensor back = flush(arena, type, dense.rows(), dense.columns());
+                        packed.unpack(back);
+                        assertEquals(-1, back.segment().mismatch(dense.segment()), () -> format.name() + " " + dense);
+                    }
+                }
             }
         }
     }
