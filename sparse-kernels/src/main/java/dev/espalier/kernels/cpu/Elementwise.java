@@ -12,8 +12,9 @@ import jdk.incubator.vector.VectorSpecies;
 
 /// What a decoder does to single rows of float32: activations, norms, softmax, rotations, sums.
 ///
-/// Offsets and counts are in floats. The last, partial vector of a row goes through the same operations under a mask, so
-/// a value does not depend on where it stands.
+/// Offsets and counts are in floats. What lies past the last whole vector of a row goes through the same operations, one
+/// by one or under a mask, so a value does not depend on where it stands. Masks are for short loops only: each masked load
+/// is so large a graph that C2 gives up on a loop with several of them and boxes its vectors.
 final class Elementwise {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final int LANES = F.length();
@@ -52,22 +53,28 @@ final class Elementwise {
 
     /// y += x.
     static void add(MemorySegment x, long xAt, MemorySegment y, long yAt, int count) {
-        for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v = FloatVector.fromMemorySegment(F, x, (xAt + i) * 4, ORDER, mask);
-            FloatVector.fromMemorySegment(F, y, (yAt + i) * 4, ORDER, mask)
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (xAt + i) * 4, ORDER);
+            FloatVector.fromMemorySegment(F, y, (yAt + i) * 4, ORDER)
                     .add(v)
-                    .intoMemorySegment(y, (yAt + i) * 4, ORDER, mask);
+                    .intoMemorySegment(y, (yAt + i) * 4, ORDER);
+        }
+        for (; i < count; i++) {
+            y.set(FLOAT, (yAt + i) * 4, y.get(FLOAT, (yAt + i) * 4) + x.get(FLOAT, (xAt + i) * 4));
         }
     }
 
     /// x = factor · x.
     static void scale(MemorySegment x, long at, int count, float factor) {
-        for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask)
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER)
                     .mul(factor)
-                    .intoMemorySegment(x, (at + i) * 4, ORDER, mask);
+                    .intoMemorySegment(x, (at + i) * 4, ORDER);
+        }
+        for (; i < count; i++) {
+            x.set(FLOAT, (at + i) * 4, x.get(FLOAT, (at + i) * 4) * factor);
         }
     }
 
@@ -87,15 +94,25 @@ final class Elementwise {
             MemorySegment x, MemorySegment y, long at, int count, float epsilon, MemorySegment weight, float offset) {
         float meanSquare = squares(x, at, count, 0f) / count;
         float scale = (float) (1 / Math.sqrt(meanSquare + (double) epsilon));
-        for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask)
-                    .mul(scale);
-            if (weight != null) {
-                v = v.mul(FloatVector.fromMemorySegment(F, weight, i * 4L, ORDER, mask)
-                        .add(offset));
+        int i = 0;
+        if (weight == null) {
+            for (; i <= count - LANES; i += LANES) {
+                FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER)
+                        .mul(scale)
+                        .intoMemorySegment(y, (at + i) * 4, ORDER);
             }
-            v.intoMemorySegment(y, (at + i) * 4, ORDER, mask);
+        } else {
+            for (; i <= count - LANES; i += LANES) {
+                FloatVector w = FloatVector.fromMemorySegment(F, weight, i * 4L, ORDER).add(offset);
+                FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER)
+                        .mul(scale)
+                        .mul(w)
+                        .intoMemorySegment(y, (at + i) * 4, ORDER);
+            }
+        }
+        for (; i < count; i++) {
+            float v = x.get(FLOAT, (at + i) * 4) * scale;
+            y.set(FLOAT, (at + i) * 4, weight == null ? v : v * (weight.get(FLOAT, i * 4L) + offset));
         }
     }
 
@@ -111,80 +128,127 @@ final class Elementwise {
         float mean = sum(x, at, count) / count;
         float variance = squares(x, at, count, mean) / count;
         float scale = (float) (1 / Math.sqrt(variance + (double) epsilon));
-        for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask)
+        for (int i = 0; i <= count - LANES; i += LANES) {
+            FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER)
                     .sub(mean)
-                    .mul(scale);
-            if (weight != null) {
-                v = v.mul(FloatVector.fromMemorySegment(F, weight, i * 4L, ORDER, mask));
-            }
-            if (bias != null) {
-                v = v.add(FloatVector.fromMemorySegment(F, bias, i * 4L, ORDER, mask));
-            }
-            v.intoMemorySegment(y, (at + i) * 4, ORDER, mask);
+                    .mul(scale)
+                    .intoMemorySegment(y, (at + i) * 4, ORDER);
+        }
+        for (int i = count - count % LANES; i < count; i++) {
+            y.set(FLOAT, (at + i) * 4, (x.get(FLOAT, (at + i) * 4) - mean) * scale);
+        }
+        if (weight != null) {
+            multiply(weight, y, at, count);
+        }
+        if (bias != null) {
+            add(bias, 0, y, at, count);
+        }
+    }
+
+    /// y *= x for the first `count` floats of `x`.
+    private static void multiply(MemorySegment x, MemorySegment y, long at, int count) {
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(F, x, i * 4L, ORDER);
+            FloatVector.fromMemorySegment(F, y, (at + i) * 4, ORDER)
+                    .mul(v)
+                    .intoMemorySegment(y, (at + i) * 4, ORDER);
+        }
+        for (; i < count; i++) {
+            y.set(FLOAT, (at + i) * 4, y.get(FLOAT, (at + i) * 4) * x.get(FLOAT, i * 4L));
         }
     }
 
     private static float sum(MemorySegment x, long at, int count) {
         FloatVector sum = FloatVector.zero(F);
-        for (int i = 0; i < count; i += LANES) {
-            sum = sum.add(FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, F.indexInRange(i, count)));
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            sum = sum.add(FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER));
         }
-        return VectorMath.sum(sum);
+        float rest = VectorMath.sum(sum);
+        for (; i < count; i++) {
+            rest += x.get(FLOAT, (at + i) * 4);
+        }
+        return rest;
     }
 
     /// Σ (x - mean)².
     private static float squares(MemorySegment x, long at, int count, float mean) {
         FloatVector sum = FloatVector.zero(F);
-        for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask);
-            v = FloatVector.zero(F).blend(v.sub(mean), mask);
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER).sub(mean);
             sum = sum.add(v.mul(v));
         }
-        return VectorMath.sum(sum);
+        float rest = VectorMath.sum(sum);
+        for (; i < count; i++) {
+            float v = x.get(FLOAT, (at + i) * 4) - mean;
+            rest += v * v;
+        }
+        return rest;
     }
 
     /// Turns `count` scores into probabilities, in place: exp(x - max) / Σ.
     static void softmax(MemorySegment x, long at, int count) {
-        FloatVector most = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);
-        for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            most = most.max(FloatVector.broadcast(F, Float.NEGATIVE_INFINITY)
-                    .blend(FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask), mask));
-        }
-        float max = most.reduceLanes(VectorOperators.MAX);
+        float max = max(x, at, count);
         FloatVector sum = FloatVector.zero(F);
-        for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v = VectorMath.exp(
-                    FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask).sub(max));
-            v = FloatVector.zero(F).blend(v, mask);
-            v.intoMemorySegment(x, (at + i) * 4, ORDER, mask);
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            FloatVector v = VectorMath.exp(FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER).sub(max));
+            v.intoMemorySegment(x, (at + i) * 4, ORDER);
             sum = sum.add(v);
         }
-        scale(x, at, count, 1 / VectorMath.sum(sum));
+        float total = VectorMath.sum(sum);
+        if (i < count) {
+            total += lastExponentials(x, at + i, count - i, max);
+        }
+        scale(x, at, count, 1 / total);
+    }
+
+    private static float max(MemorySegment x, long at, int count) {
+        FloatVector most = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            most = most.max(FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER));
+        }
+        float max = most.reduceLanes(VectorOperators.MAX);
+        for (; i < count; i++) {
+            max = Math.max(max, x.get(FLOAT, (at + i) * 4));
+        }
+        return max;
+    }
+
+    /// exp(x - max) of less than a vector, in place; returns their sum.
+    private static float lastExponentials(MemorySegment x, long at, int count, float max) {
+        VectorMask<Float> mask = F.indexInRange(0, count);
+        FloatVector v = VectorMath.exp(
+                FloatVector.fromMemorySegment(F, x, at * 4, ORDER, mask).sub(max));
+        v.intoMemorySegment(x, at * 4, ORDER, mask);
+        return VectorMath.sum(FloatVector.zero(F).blend(v, mask));
     }
 
     /// Σ a[i] b[i].
     static float dot(MemorySegment a, long aAt, MemorySegment b, long bAt, int count) {
         if (!VectorCheck.compiled()) {
             float sum = 0;
-            for (int i = 0; i < count; i++) {
-                sum += a.get(FLOAT, (aAt + i) * 4) * b.get(FLOAT, (bAt + i) * 4);
+            for (int c = 0; c < count; c++) {
+                sum += a.get(FLOAT, (aAt + c) * 4) * b.get(FLOAT, (bAt + c) * 4);
             }
             return sum;
         }
         FloatVector sum = FloatVector.zero(F);
-        for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v = FloatVector.fromMemorySegment(F, a, (aAt + i) * 4, ORDER, mask);
-            sum = FloatVector.fromMemorySegment(F, b, (bAt + i) * 4, ORDER, mask)
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(F, a, (aAt + i) * 4, ORDER);
+            sum = FloatVector.fromMemorySegment(F, b, (bAt + i) * 4, ORDER)
                     .mul(v)
                     .add(sum);
         }
-        return VectorMath.sum(sum);
+        float rest = VectorMath.sum(sum);
+        for (; i < count; i++) {
+            rest += a.get(FLOAT, (aAt + i) * 4) * b.get(FLOAT, (bAt + i) * 4);
+        }
+        return rest;
     }
 
     /// y[i] = Σ_p weights[p] · rows[p][i] over `rows` rows that lie `stride` floats apart; `count` floats a row.
@@ -227,16 +291,18 @@ final class Elementwise {
             c.intoMemorySegment(y, (yAt + i + 2L * LANES) * 4, ORDER);
             d.intoMemorySegment(y, (yAt + i + 3L * LANES) * 4, ORDER);
         }
-        for (; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
+        for (; i <= count - LANES; i += LANES) {
             FloatVector a = FloatVector.zero(F);
             for (int row = 0; row < rows; row++) {
                 float w = weights.get(FLOAT, (weightsAt + row) * 4);
-                a = FloatVector.fromMemorySegment(F, values, (at + i + (long) row * stride) * 4, ORDER, mask)
+                a = FloatVector.fromMemorySegment(F, values, (at + i + (long) row * stride) * 4, ORDER)
                         .mul(w)
                         .add(a);
             }
-            a.intoMemorySegment(y, (yAt + i) * 4, ORDER, mask);
+            a.intoMemorySegment(y, (yAt + i) * 4, ORDER);
+        }
+        if (i < count) {
+            weightedRowsScalar(weights, weightsAt, values, at + i, stride, rows, y, yAt + i, count - i);
         }
     }
 
@@ -264,14 +330,22 @@ final class Elementwise {
     /// Rotates one head of `2 * half` floats: the pair (i, half + i) by the angle whose cosine and sine are
     /// cosSin[i] and cosSin[half + i].
     static void rotate(MemorySegment x, long at, MemorySegment cosSin, long angleAt, int half) {
-        for (int i = 0; i < half; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, half);
-            FloatVector a = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask);
-            FloatVector b = FloatVector.fromMemorySegment(F, x, (at + half + i) * 4, ORDER, mask);
-            FloatVector cos = FloatVector.fromMemorySegment(F, cosSin, (angleAt + i) * 4, ORDER, mask);
-            FloatVector sin = FloatVector.fromMemorySegment(F, cosSin, (angleAt + half + i) * 4, ORDER, mask);
-            a.mul(cos).sub(b.mul(sin)).intoMemorySegment(x, (at + i) * 4, ORDER, mask);
-            b.mul(cos).add(a.mul(sin)).intoMemorySegment(x, (at + half + i) * 4, ORDER, mask);
+        int i = 0;
+        for (; i <= half - LANES; i += LANES) {
+            FloatVector a = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER);
+            FloatVector b = FloatVector.fromMemorySegment(F, x, (at + half + i) * 4, ORDER);
+            FloatVector cos = FloatVector.fromMemorySegment(F, cosSin, (angleAt + i) * 4, ORDER);
+            FloatVector sin = FloatVector.fromMemorySegment(F, cosSin, (angleAt + half + i) * 4, ORDER);
+            a.mul(cos).sub(b.mul(sin)).intoMemorySegment(x, (at + i) * 4, ORDER);
+            b.mul(cos).add(a.mul(sin)).intoMemorySegment(x, (at + half + i) * 4, ORDER);
+        }
+        for (; i < half; i++) {
+            float a = x.get(FLOAT, (at + i) * 4);
+            float b = x.get(FLOAT, (at + half + i) * 4);
+            float cos = cosSin.get(FLOAT, (angleAt + i) * 4);
+            float sin = cosSin.get(FLOAT, (angleAt + half + i) * 4);
+            x.set(FLOAT, (at + i) * 4, a * cos - b * sin);
+            x.set(FLOAT, (at + half + i) * 4, b * cos + a * sin);
         }
     }
 }

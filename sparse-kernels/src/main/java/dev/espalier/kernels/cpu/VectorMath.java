@@ -57,7 +57,7 @@ final class VectorMath {
         FloatVector rounded = v.mul(LOG2_E).add(ROUND);
         FloatVector n = rounded.sub(ROUND);
         FloatVector r = v.sub(n.mul(LN2_HIGH)).sub(n.mul(LN2_LOW));
-        FloatVector p = r.mul(0.0013836829f)
+        FloatVector p = r.mul(0.001383683f)
                 .add(0.008374822f)
                 .mul(r)
                 .add(0.041668225f)
