@@ -10,7 +10,6 @@ import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.natives.blas.Lapack;
 import dev.espalier.natives.os.Cpu;
-import dev.espalier.natives.os.Cpu;
 import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;

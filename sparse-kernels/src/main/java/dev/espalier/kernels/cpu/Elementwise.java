@@ -56,9 +56,7 @@ final class Elementwise {
         int i = 0;
         for (; i <= count - LANES; i += LANES) {
             FloatVector v = FloatVector.fromMemorySegment(F, x, (xAt + i) * 4, ORDER);
-            FloatVector.fromMemorySegment(F, y, (yAt + i) * 4, ORDER)
-                    .add(v)
-                    .intoMemorySegment(y, (yAt + i) * 4, ORDER);
+            FloatVector.fromMemorySegment(F, y, (yAt + i) * 4, ORDER).add(v).intoMemorySegment(y, (yAt + i) * 4, ORDER);
         }
         for (; i < count; i++) {
             y.set(FLOAT, (yAt + i) * 4, y.get(FLOAT, (yAt + i) * 4) + x.get(FLOAT, (xAt + i) * 4));
@@ -83,9 +81,7 @@ final class Elementwise {
         for (int i = 0; i < count; i += LANES) {
             VectorMask<Float> mask = F.indexInRange(i, count);
             FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask);
-            VectorMath.tanh(v.div(cap))
-                    .mul(cap)
-                    .intoMemorySegment(x, (at + i) * 4, ORDER, mask);
+            VectorMath.tanh(v.div(cap)).mul(cap).intoMemorySegment(x, (at + i) * 4, ORDER, mask);
         }
     }
 
@@ -103,7 +99,8 @@ final class Elementwise {
             }
         } else {
             for (; i <= count - LANES; i += LANES) {
-                FloatVector w = FloatVector.fromMemorySegment(F, weight, i * 4L, ORDER).add(offset);
+                FloatVector w =
+                        FloatVector.fromMemorySegment(F, weight, i * 4L, ORDER).add(offset);
                 FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER)
                         .mul(scale)
                         .mul(w)
@@ -150,9 +147,7 @@ final class Elementwise {
         int i = 0;
         for (; i <= count - LANES; i += LANES) {
             FloatVector v = FloatVector.fromMemorySegment(F, x, i * 4L, ORDER);
-            FloatVector.fromMemorySegment(F, y, (at + i) * 4, ORDER)
-                    .mul(v)
-                    .intoMemorySegment(y, (at + i) * 4, ORDER);
+            FloatVector.fromMemorySegment(F, y, (at + i) * 4, ORDER).mul(v).intoMemorySegment(y, (at + i) * 4, ORDER);
         }
         for (; i < count; i++) {
             y.set(FLOAT, (at + i) * 4, y.get(FLOAT, (at + i) * 4) * x.get(FLOAT, i * 4L));
@@ -177,7 +172,8 @@ final class Elementwise {
         FloatVector sum = FloatVector.zero(F);
         int i = 0;
         for (; i <= count - LANES; i += LANES) {
-            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER).sub(mean);
+            FloatVector v =
+                    FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER).sub(mean);
             sum = sum.add(v.mul(v));
         }
         float rest = VectorMath.sum(sum);
@@ -194,7 +190,8 @@ final class Elementwise {
         FloatVector sum = FloatVector.zero(F);
         int i = 0;
         for (; i <= count - LANES; i += LANES) {
-            FloatVector v = VectorMath.exp(FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER).sub(max));
+            FloatVector v = VectorMath.exp(
+                    FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER).sub(max));
             v.intoMemorySegment(x, (at + i) * 4, ORDER);
             sum = sum.add(v);
         }

@@ -84,8 +84,14 @@ class CpuBackendTest {
                 for (Backend backend : backends) {
                     Tensor x = copy(input);
                     backend.activate(f, x);
-                    // Rounding of the exponential and its argument: relative to x, which bounds each of these functions.
-                    compare(x, input, v -> exact(f, v), v -> 8 * ULP * Math.min(Math.abs(v), 8) + 1e-30, f + " " + size);
+                    // Rounding of the exponential and its argument: relative to x, which bounds each of these
+                    // functions.
+                    compare(
+                            x,
+                            input,
+                            v -> exact(f, v),
+                            v -> 8 * ULP * Math.min(Math.abs(v), 8) + 1e-30,
+                            f + " " + size);
                     Tensor gate = copy(input);
                     Tensor up = random(3, size, 2);
                     backend.gate(f, gate, up);
@@ -188,7 +194,8 @@ class CpuBackendTest {
                     float w = table.get(rows[i / size], i % size);
                     assertEquals(2 * w + w, y.get(i / size, i % size));
                 }
-                assertThrows(IndexOutOfBoundsException.class, () -> backend.gather(table, new int[] {7, 0, 0, 0}, 1f, y));
+                assertThrows(
+                        IndexOutOfBoundsException.class, () -> backend.gather(table, new int[] {7, 0, 0, 0}, 1f, y));
             }
         }
     }
@@ -278,7 +285,8 @@ class CpuBackendTest {
                         sum += weights[p] / total * values.get(p, kv + i);
                         magnitude += weights[p] / total * Math.abs(values.get(p, kv + i));
                     }
-                    // Scores of magnitude up to about 10 are float32, their rounding is a relative error of the weights.
+                    // Scores of magnitude up to about 10 are float32, their rounding is a relative error of the
+                    // weights.
                     double tolerance = (dim + weights.length) * ULP * (magnitude + 1);
                     assertEquals(sum, out.get(token, head * dim + i), tolerance, shape + " token " + token);
                 }
