@@ -62,7 +62,7 @@ public final class Model implements AutoCloseable {
                 blocks.add(block(i, weights, family.names(), small, formats));
             }
             lastNorm = spec.norms().last() ? norm(weights, weights.lastNorm(), small) : null;
-            head = backend.linear(weights.head(), Dense.mapped());
+            head = backend.linear(weights.head(), aroundBlocks());
         } catch (RuntimeException | Error e) {
             release();
             throw e;
@@ -70,7 +70,7 @@ public final class Model implements AutoCloseable {
     }
 
     /// Builds the decoder of `checkpoint` on `backend`, each linear layer of its blocks in the format that `formats`
-    /// chooses; the matrices around the blocks stay dense, in the checkpoint's own memory where the backend allows it.
+    /// chooses. The head is always dense: in the checkpoint's own memory where the blocks are, else in tiles.
     ///
     /// Neither `checkpoint` nor `backend` is closed with the model, and both must outlive it.
     ///
@@ -302,6 +302,13 @@ public final class Model implements AutoCloseable {
                 norm(weights, weights.name(index, names.attentionNorm()), small),
                 norm(weights, weights.name(index, names.mlpNorm()), small),
                 layers);
+    }
+
+    /// Whoever reads the blocks' weights where the checkpoint holds them wants no copy of the head either; whoever has
+    /// them packed for speed wants the fast layout.
+    private WeightFormat aroundBlocks() {
+        WeightFormat blocksOwn = blocks.getFirst().linear(Projection.Q).format();
+        return blocksOwn.equals(Dense.mapped()) ? Dense.mapped() : Dense.tiled();
     }
 
     /// A tensor that the checkpoint has to unpack or convert lives in an arena of its own, which is closed as soon as
