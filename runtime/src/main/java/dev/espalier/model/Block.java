@@ -67,27 +67,11 @@ public final class Block {
         Tensor q = apply(Projection.Q, x, workspace.q(tokens), tap);
         Tensor k = apply(Projection.K, x, workspace.k(tokens), null);
         Tensor v = apply(Projection.V, x, workspace.v(tokens), null);
-        if (spec.positions() instanceof Positions.Rotary rotary) {
-            Tensor angles = caches == null
-                    ? workspace.angles(rotary, past, tokens)
-                    : workspace.angles(rotary, workspace.ends(caches, 0), tokens);
-            backend.rotate(q, angles);
-            backend.rotate(k, angles);
-        }
         Tensor attended = workspace.attended(tokens);
         if (caches == null) {
-            attend(q, k, v, past, cache, attended);
+            attend(q, k, v, past, cache, attended, workspace);
         } else {
-            for (int i = 0; i < tokens; i++) {
-                int end = i + 1;
-                attend(
-                        q.slice(i, end),
-                        k.slice(i, end),
-                        v.slice(i, end),
-                        caches[i].length(),
-                        caches[i],
-                        attended.slice(i, end));
-            }
+            attend(q, k, v, caches, attended, workspace);
         }
         backend.add(apply(Projection.O, attended, workspace.branch(tokens), tap), hidden);
         if (!normBefore) {
@@ -107,6 +91,31 @@ public final class Block {
         if (!normBefore) {
             norm(mlpNorm, hidden, hidden);
         }
+    }
+
+    /// The tokens of one sequence, behind what `cache` holds.
+    private void attend(Tensor q, Tensor k, Tensor v, int past, KvCache cache, Tensor attended, Workspace workspace) {
+        if (spec.positions() instanceof Positions.Rotary rotary) {
+            rotate(q, k, workspace.angles(rotary, past, q.rows()));
+        }
+        attend(q, k, v, past, cache, attended);
+    }
+
+    /// One token of each of several sequences, each behind what its own cache holds.
+    private void attend(Tensor q, Tensor k, Tensor v, KvCache[] caches, Tensor attended, Workspace workspace) {
+        if (spec.positions() instanceof Positions.Rotary rotary) {
+            rotate(q, k, workspace.angles(rotary, workspace.ends(caches, 0), caches.length));
+        }
+        for (int i = 0; i < caches.length; i++) {
+            int end = i + 1;
+            Tensor value = v.slice(i, end);
+            attend(q.slice(i, end), k.slice(i, end), value, caches[i].length(), caches[i], attended.slice(i, end));
+        }
+    }
+
+    private void rotate(Tensor q, Tensor k, Tensor angles) {
+        backend.rotate(q, angles);
+        backend.rotate(k, angles);
     }
 
     private void attend(Tensor q, Tensor k, Tensor v, int past, KvCache cache, Tensor attended) {

@@ -86,8 +86,8 @@ class PackedModelTest {
             float[] packed = with(files, Backends.cpu(), w -> format, m -> ModelRuns.logits(m, IDS, chunk));
             assertTrue(ModelRuns.relativeError(packed, dense) < 1e-4, () -> name + ", chunks of " + chunk);
         }
-        float[] device = with(
-                files, new FakeDeviceBackend(Backends.cpu()), w -> format, m -> ModelRuns.logits(m, IDS, 40));
+        float[] device =
+                with(files, new FakeDeviceBackend(Backends.cpu()), w -> format, m -> ModelRuns.logits(m, IDS, 40));
         assertArrayEquals(with(files, Backends.cpu(), w -> format, m -> ModelRuns.logits(m, IDS, 40)), device);
     }
 
