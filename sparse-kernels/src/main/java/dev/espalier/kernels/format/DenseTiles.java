@@ -3,7 +3,6 @@ package dev.espalier.kernels.format;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.CompilerHints;
-import dev.espalier.kernels.simd.Convert;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
@@ -15,7 +14,9 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
 /// A dense matrix in tiles that one thread reads as a single stream.
@@ -113,19 +114,18 @@ final class DenseTiles implements CpuLinear {
 
     @Override
     public void unpack(Tensor target) {
+        if (target.dtype() != dtype) {
+            Weights.unpack(this, target);
+            return;
+        }
         for (int row = 0; row < rows; row++) {
-            for (int column = 0; column < columns; column++) {
-                long index = at(row, column) / dtype.bytes() + column % tileColumns;
-                if (target.dtype() == dtype) {
-                    MemorySegment.copy(
-                            memory,
-                            index * dtype.bytes(),
-                            target.segment(),
-                            ((long) row * columns + column) * dtype.bytes(),
-                            dtype.bytes());
-                } else {
-                    target.set(row, column, dtype.get(memory, index));
-                }
+            for (int column = 0; column < columns; column += tileColumns) {
+                MemorySegment.copy(
+                        memory,
+                        at(row, column),
+                        target.segment(),
+                        ((long) row * columns + column) * dtype.bytes(),
+                        (long) Math.min(tileColumns, columns - column) * dtype.bytes());
             }
         }
     }
@@ -183,6 +183,8 @@ final class DenseTiles implements CpuLinear {
     /// The rows of one tile.
     private static final class Kernel {
         private static final boolean FMA = CompilerHints.fma();
+        private static final VectorSpecies<Short> HALF =
+                VectorSpecies.of(short.class, VectorShape.forBitSize(Math.max(64, F.vectorBitSize() / 2)));
 
         static {
             CompilerHints.excludeFromC1(Kernel.class);
@@ -464,6 +466,25 @@ final class DenseTiles implements CpuLinear {
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
         }
 
+        /// One row of `tiles` tiles of 16-bit weights, `step` bytes apart, as float32.
+        static void widen(long from, int tiles, long step, long to, float scale, int shift, int low) {
+            long target = to;
+            long end = from + tiles * step;
+            for (long tile = from; tile != end; tile += step) {
+                for (int j = 0; j < 64; j += VECTOR_BYTES / 2) {
+                    ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, tile + j, ORDER)
+                                    .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
+                            .lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats()
+                            .mul(scale)
+                            .intoMemorySegment(Raw.ALL, target, ORDER);
+                    target += VECTOR_BYTES;
+                }
+            }
+        }
+
         /// 8 rows of F32 weights.
         static void single8(long begin, long end, long x, long sums) {
             FloatVector a0 = FloatVector.zero(F);
@@ -512,15 +533,21 @@ final class DenseTiles implements CpuLinear {
 
     @Override
     public void expand(int rowFrom, int rowTo, int colFrom, int colTo, MemorySegment panel, int stride) {
+        long target = Raw.address(panel, 0);
+        float scale = Weights.scale(dtype) * Weights.scale(dtype);
         for (int row = rowFrom; row < rowTo; row++) {
-            for (int column = colFrom; column < colTo; column += tileColumns) {
-                Convert.toFloat(
-                        dtype,
-                        memory,
-                        at(row, column) / dtype.bytes(),
-                        panel,
-                        (long) (row - rowFrom) * stride + column - colFrom,
-                        tileColumns);
+            long from = memory.address() + at(row, colFrom);
+            long to = target + 4L * (row - rowFrom) * stride;
+            int tiles = Math.ceilDiv(colTo - colFrom, tileColumns);
+            if (VectorCheck.compiled() && dtype != DType.F32) {
+                Kernel.widen(from, tiles, 64L * tileRows, to, scale, Weights.shift(dtype), Weights.lowMask(dtype));
+                continue;
+            }
+            for (int tile = 0; tile < tiles; tile++) {
+                for (int c = 0; c < tileColumns; c++) {
+                    long source = from + 64L * tileRows * tile + (long) c * dtype.bytes();
+                    Raw.ALL.set(Raw.FLOAT, to + 4L * ((long) tile * tileColumns + c), Weights.value(dtype, source));
+                }
             }
         }
     }

@@ -84,13 +84,30 @@ final class Weights {
                     int c1 = Math.min(columns, c0 + stride);
                     source.expand(r0, r1, c0, c1, panel, stride);
                     for (int r = r0; r < r1; r++) {
-                        for (int c = c0; c < c1; c++) {
-                            float value = panel.get(Raw.FLOAT, 4L * ((long) (r - r0) * stride + c - c0));
-                            target.dtype().set(target.segment(), (long) r * columns + c, value);
-                        }
+                        store(panel, (long) (r - r0) * stride, target, (long) r * columns + c0, c1 - c0);
                     }
                 }
             }
+        }
+    }
+
+    private static void store(MemorySegment panel, long from, Tensor target, long at, int count) {
+        MemorySegment memory = target.segment();
+        switch (target.dtype()) {
+            case F32 -> MemorySegment.copy(panel, from * 4, memory, at * 4, count * 4L);
+            case BF16 -> {
+                for (int i = 0; i < count; i++) {
+                    short bits = DType.floatToBf16(panel.get(Raw.FLOAT, (from + i) * 4));
+                    memory.set(Raw.SHORT, (at + i) * 2, bits);
+                }
+            }
+            case F16 -> {
+                for (int i = 0; i < count; i++) {
+                    short bits = Float.floatToFloat16(panel.get(Raw.FLOAT, (from + i) * 4));
+                    memory.set(Raw.SHORT, (at + i) * 2, bits);
+                }
+            }
+            case I8 -> throw new IllegalArgumentException("plain bytes are no weights");
         }
     }
 }
