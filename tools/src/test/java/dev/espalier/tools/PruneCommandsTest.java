@@ -142,6 +142,38 @@ class PruneCommandsTest {
                 Files.readAllBytes(temp.resolve("half packed again/model.safetensors")));
     }
 
+    /// One stores the embedding only, one the head only; at sparsity 0 nothing changes, and nothing is stored twice.
+    @ParameterizedTest
+    @ValueSource(strings = {"stories260K", "tinystories-656k"})
+    void tiedHeadsStayAsTheyAre(String name) {
+        Path source = SharedFolder.path("models/" + name);
+        Cli.json("prune", source.toString(), "--method", "magnitude", "--sparsity", "0", "--out", out("same"));
+        assertEquals(tokens(source.toString()), tokens(out("same")));
+        try (Checkpoint before = Checkpoint.open(source);
+                Checkpoint after = Checkpoint.open(temp.resolve("same"))) {
+            assertEquals(before.names(), after.names());
+            assertEquals(before.bytes(), after.bytes());
+        }
+    }
+
+    @Test
+    void aPackedCheckpointThatLacksAPartIsRefused() throws IOException {
+        prune("--method", "magnitude", "--out", out("packed"), "--save-as", "packed");
+        Path file = temp.resolve("packed/model.packed.safetensors");
+        String good = Files.readString(file, StandardCharsets.ISO_8859_1);
+        String part = "model.layers.0.mlp.up_proj.weight";
+        for (String[] change : List.of(
+                words(part + ".mask", part + ".musk"),
+                words(part + ".values", part + ".volues"),
+                words("espalier-packed", "espalier-pocket"),
+                words("model.norm.weight", "model.nurm.weight"))) {
+            Files.writeString(file, good.replace(change[0], change[1]), StandardCharsets.ISO_8859_1);
+            String named = change[0].startsWith("espalier") ? change[1] : change[0];
+            refused(2, words("info", out("packed")), named);
+            refused(2, words("generate", out("packed"), "--prompt-ids", "1"), named);
+        }
+    }
+
     @ParameterizedTest(name = "{0}")
     @CsvSource(
             delimiter = '|',
