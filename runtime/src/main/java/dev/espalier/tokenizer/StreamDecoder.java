@@ -1,11 +1,5 @@
 package dev.espalier.tokenizer;
 
-import java.nio.ByteBuffer;
-import java.nio.CharBuffer;
-import java.nio.charset.CharsetDecoder;
-import java.nio.charset.CodingErrorAction;
-import java.nio.charset.StandardCharsets;
-
 /// Turns the ids of one text into text as they come.
 ///
 /// A character that is spread over several tokens is held back until it is complete, so no piece ever splits one; bytes
@@ -14,12 +8,7 @@ import java.nio.charset.StandardCharsets;
 public final class StreamDecoder {
     private final Tokenizer tokenizer;
     private final Detokenizer.Strip strip;
-    private final CharsetDecoder utf8 = StandardCharsets.UTF_8
-            .newDecoder()
-            .onMalformedInput(CodingErrorAction.REPLACE)
-            .onUnmappableCharacter(CodingErrorAction.REPLACE);
-    private ByteBuffer bytes = ByteBuffer.allocate(64);
-    private CharBuffer characters = CharBuffer.allocate(64);
+    private final Utf8Stream utf8 = new Utf8Stream();
     private final StringBuilder held = new StringBuilder();
     private boolean first = true;
     private int toStrip;
@@ -38,31 +27,12 @@ public final class StreamDecoder {
         }
         byte[] more = tokenizer.bytes(id, first);
         first = false;
-        return stripped(decoded(more, false), false);
+        return stripped(utf8.next(more, false), false);
     }
 
     /// What is still held back: U+FFFD where the last character is incomplete. The decoder is not to be used after it.
     public String finish() {
-        return stripped(decoded(new byte[0], true), true);
-    }
-
-    private String decoded(byte[] more, boolean end) {
-        if (bytes.remaining() < more.length) {
-            ByteBuffer larger = ByteBuffer.allocate(2 * (bytes.position() + more.length));
-            larger.put(bytes.flip());
-            bytes = larger;
-        }
-        bytes.put(more).flip();
-        if (characters.capacity() < bytes.remaining() + 4) {
-            characters = CharBuffer.allocate(bytes.capacity() + 4);
-        }
-        characters.clear();
-        utf8.decode(bytes, characters, end);
-        if (end) {
-            utf8.flush(characters);
-        }
-        bytes.compact();
-        return characters.flip().toString();
+        return stripped(utf8.next(new byte[0], true), true);
     }
 
     /// Takes the text's first and last characters away where the decoder says so; what may be among the last ones waits.
