@@ -95,7 +95,8 @@ class TokenizerTest {
     @Test
     void filesOfAFolderAreReadTogether() throws IOException {
         assertTrue(Tokenizer.openIfPresent(folder).isEmpty());
-        String none = assertThrows(InputException.class, () -> Tokenizer.open(folder)).getMessage();
+        String none =
+                assertThrows(InputException.class, () -> Tokenizer.open(folder)).getMessage();
         assertEquals(folder + " holds no tokenizer.json, nor vocab.json and merges.txt", none);
         Files.writeString(folder.resolve("tokenizer.model"), "x");
         assertTrue(assertThrows(InputException.class, () -> Tokenizer.open(folder))
@@ -146,7 +147,8 @@ class TokenizerTest {
                 "tokenizer.json: model: the model 'Unigram' is not supported; supported: BPE",
                 refusal(json.replace("\"BPE\"", "\"Unigram\"")));
         assertTrue(refusal(json.replace("\"Prepend\"", "\"Precompiled\""))
-                .startsWith("tokenizer.json: normalizer: normalizers[0]: the normalizer 'Precompiled' is not supported"));
+                .startsWith(
+                        "tokenizer.json: normalizer: normalizers[0]: the normalizer 'Precompiled' is not supported"));
         assertTrue(refusal(json.replace("\"pre_tokenizer\": null", "\"pre_tokenizer\": {\"type\": \"UnicodeScripts\"}"))
                 .startsWith("tokenizer.json: pre_tokenizer: the pre-tokenizer 'UnicodeScripts' is not supported"));
         assertTrue(refusal(json.replace("\"ByteFallback\"", "\"CTC\""))
@@ -169,9 +171,10 @@ class TokenizerTest {
         assertTrue(refusal(json.replace("\"<s>\": 1", "\"<s>\": 999999999")).contains("found 999999999"));
         assertTrue(refusal(json.replace("\"<s>\": 1", "\"<s>\": -1")).contains("found -1"));
         assertTrue(refusal(json.replace("\"ids\": [1]", "\"ids\": [100000]")).contains("adds the id 100000"));
-        assertTrue(assertThrows(InputException.class, () -> of(json, "{\"bos_token\": \"<x>\", \"add_bos_token\": true}"))
-                .getMessage()
-                .contains("names the token '<x>', which the vocabulary does not have"));
+        assertTrue(
+                assertThrows(InputException.class, () -> of(json, "{\"bos_token\": \"<x>\", \"add_bos_token\": true}"))
+                        .getMessage()
+                        .contains("names the token '<x>', which the vocabulary does not have"));
     }
 
     @Test
@@ -206,7 +209,10 @@ class TokenizerTest {
             Tokenizer tokenizer = Tokenizer.of(PipelinesTest.json(golden, all, true), null);
             for (int round = 0; round < 200; round++) {
                 String text = randomText(random);
-                assertEquals(text, tokenizer.decode(tokenizer.encode(text, false)), golden.get("name").textValue());
+                assertEquals(
+                        text,
+                        tokenizer.decode(tokenizer.encode(text, false)),
+                        golden.get("name").textValue());
             }
         }
     }
@@ -241,7 +247,8 @@ class TokenizerTest {
             // The pipeline stands before the vocabulary: most damage is done there.
             int reach = random.nextBoolean() ? Math.min(file.length, 1500) : file.length;
             for (int i = 0; i < flips; i++) {
-                file[random.nextInt(reach)] = (byte) (random.nextBoolean() ? random.nextInt(256) : "\"{}[]:,0aZ".charAt(random.nextInt(10)));
+                file[random.nextInt(reach)] =
+                        (byte) (random.nextBoolean() ? random.nextInt(256) : "\"{}[]:,0aZ".charAt(random.nextInt(10)));
             }
             byte[] damaged = random.nextInt(8) == 0 ? Arrays.copyOf(file, random.nextInt(file.length)) : file;
             try {
