@@ -18,7 +18,6 @@ import dev.espalier.prune.solver.SolverException;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -69,7 +68,7 @@ public final class LayerwisePruner implements Pruner {
             }
             double seconds = (System.nanoTime() - start) / 1e9;
             return new PruneReport(model.checkpoint().name(), plan, data, layers, seconds, memory.peak());
-        } catch (SolverException | UncheckedIOException e) {
+        } catch (SolverException e) {
             throw new PruneException(e.getMessage(), e);
         }
     }

@@ -11,6 +11,7 @@ public interface Pruner {
     /// @param listener hears how far it is, and may stop it
     /// @throws dev.espalier.tensor.InputException if model, plan and data do not fit together; said before any work
     /// @throws PruneException if the work cannot be done, for want of memory for example
+    /// @throws java.io.UncheckedIOException if the hidden states' temporary file, or who receives the weights, fails
     /// @throws java.util.concurrent.CancellationException if `listener` stopped it
     PruneReport prune(Model model, CalibrationData data, PruneListener listener);
 }
