@@ -4,6 +4,7 @@ import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.InputException;
+import dev.espalier.tools.bench.Formats;
 import java.util.Locale;
 import picocli.CommandLine.Option;
 

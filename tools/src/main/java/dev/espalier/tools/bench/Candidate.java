@@ -4,7 +4,6 @@ import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
-import dev.espalier.tools.Formats;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;

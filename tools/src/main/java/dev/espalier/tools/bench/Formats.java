@@ -1,4 +1,4 @@
-package dev.espalier.tools;
+package dev.espalier.tools.bench;
 
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.WeightFormat;
