@@ -7,10 +7,10 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.espalier.SharedFolder;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
+import dev.espalier.testing.SharedFolder;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.lang.foreign.Arena;
@@ -255,7 +255,7 @@ class CheckpointTest {
     @Test
     void realCheckpointsOpen() {
         for (String model : List.of("stories260K", "tinystories-656k", "opt-wt2-4m")) {
-            try (Checkpoint checkpoint = Checkpoint.open(SharedFolder.path("models/" + model))) {
+            try (Checkpoint checkpoint = Checkpoint.open(SharedFolder.require("models/" + model))) {
                 assertTrue(checkpoint.names().size() > 10, checkpoint.toString());
                 assertTrue(checkpoint.auxiliaryFiles().contains("tokenizer.json"));
             }

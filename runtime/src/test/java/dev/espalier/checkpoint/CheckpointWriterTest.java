@@ -6,10 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.espalier.SharedFolder;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
+import dev.espalier.testing.SharedFolder;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.nio.ByteBuffer;
@@ -45,7 +45,7 @@ class CheckpointWriterTest {
     @ParameterizedTest
     @ValueSource(strings = {"stories260K", "tinystories-656k", "opt-wt2-4m"})
     void anUnchangedCopyOfARealModelHasTheSameBytes(String model) throws IOException {
-        Path folder = SharedFolder.path("models/" + model);
+        Path folder = SharedFolder.require("models/" + model);
         save(folder, "copy", SaveAs.DENSE, Map.of());
         assertSameFiles(folder, temp.resolve("copy"));
     }

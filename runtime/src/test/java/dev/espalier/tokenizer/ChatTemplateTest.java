@@ -8,8 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.espalier.SharedFolder;
 import dev.espalier.tensor.InputException;
+import dev.espalier.testing.SharedFolder;
 import dev.espalier.tokenizer.ChatTemplate.Message;
 import java.io.IOException;
 import java.io.InputStream;
@@ -46,7 +46,7 @@ class ChatTemplateTest {
     @ValueSource(
             strings = {"data/tokenizers/qwen2.5/tokenizer_config.json", "models/smollm2-135m/tokenizer_config.json"})
     void publishedTemplatesRenderAsTransformersDoes(String path) throws IOException {
-        String template = MAPPER.readTree(SharedFolder.path(path).toFile())
+        String template = MAPPER.readTree(SharedFolder.require(path).toFile())
                 .get("chat_template")
                 .textValue();
         JsonNode goldens = goldens();
@@ -87,9 +87,9 @@ class ChatTemplateTest {
 
     @Test
     void aModelsChatsAreRenderedAndEncodedAsInTheReference() throws IOException {
-        Tokenizer tokenizer = Tokenizer.open(SharedFolder.path("models/smollm2-135m"));
+        Tokenizer tokenizer = Tokenizer.open(SharedFolder.require("models/smollm2-135m"));
         ChatTemplate template = ChatTemplate.of(tokenizer);
-        JsonNode chats = MAPPER.readTree(SharedFolder.path("models/reference/smollm2-135m/reference.json")
+        JsonNode chats = MAPPER.readTree(SharedFolder.require("models/reference/smollm2-135m/reference.json")
                         .toFile())
                 .get("chats");
         assertTrue(chats.size() > 0);

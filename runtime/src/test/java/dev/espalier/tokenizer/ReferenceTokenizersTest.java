@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import dev.espalier.SharedFolder;
+import dev.espalier.testing.SharedFolder;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -33,14 +33,14 @@ class ReferenceTokenizersTest {
         "tok4k, models/opt-wt2-4m"
     })
     void tokenizerJsonGivesTheLibrarysIds(String name, String path) throws IOException {
-        byte[] json = Files.readAllBytes(SharedFolder.path(path).resolve("tokenizer.json"));
+        byte[] json = Files.readAllBytes(SharedFolder.require(path).resolve("tokenizer.json"));
         agrees(Tokenizer.of(json, null), name);
     }
 
     @ParameterizedTest
     @CsvSource({"opt, data/tokenizers/opt", "gpt2, data/tokenizers/gpt2"})
     void vocabularyAndMergesGiveTheLibrarysIds(String name, String path) throws IOException {
-        Path files = SharedFolder.path(path);
+        Path files = SharedFolder.require(path);
         Files.copy(files.resolve("gpt2-vocab.json"), folder.resolve("vocab.json"));
         Files.copy(files.resolve("gpt2-merges.txt"), folder.resolve("merges.txt"));
         Tokenizer tokenizer = Tokenizer.open(folder);
@@ -52,7 +52,7 @@ class ReferenceTokenizersTest {
     }
 
     private static void agrees(Tokenizer tokenizer, String name) throws IOException {
-        JsonNode cases = MAPPER.readTree(SharedFolder.path("models/reference/tokenizers/token_ids.json")
+        JsonNode cases = MAPPER.readTree(SharedFolder.require("models/reference/tokenizers/token_ids.json")
                         .toFile())
                 .get(name);
         assertTrue(cases.size() > 40);
@@ -72,8 +72,8 @@ class ReferenceTokenizersTest {
     @ParameterizedTest
     @ValueSource(strings = {"opt-wt2-4m", "stories260K", "tinystories-656k", "smollm2-135m"})
     void modelsPromptsAndAnswersAreThoseOfTransformers(String model) throws IOException {
-        Tokenizer tokenizer = Tokenizer.open(SharedFolder.path("models/" + model));
-        JsonNode reference = MAPPER.readTree(SharedFolder.path("models/reference/" + model + "/reference.json")
+        Tokenizer tokenizer = Tokenizer.open(SharedFolder.require("models/" + model));
+        JsonNode reference = MAPPER.readTree(SharedFolder.require("models/reference/" + model + "/reference.json")
                 .toFile());
         for (JsonNode prompt : reference.get("prompts")) {
             String text = prompt.get("text").textValue();
@@ -112,8 +112,8 @@ class ReferenceTokenizersTest {
 
     @Test
     void aWholeBookWithoutPreTokenizerIsOnePiece() throws IOException {
-        Tokenizer tokenizer = Tokenizer.open(SharedFolder.path("models/stories260K"));
-        String text = Files.readString(SharedFolder.path("data/tinystories/tinystories_val_1nl.txt"));
+        Tokenizer tokenizer = Tokenizer.open(SharedFolder.require("models/stories260K"));
+        String text = Files.readString(SharedFolder.require("data/tinystories/tinystories_val_1nl.txt"));
         assertEquals(388718, tokenizer.encode(text).length);
     }
 }

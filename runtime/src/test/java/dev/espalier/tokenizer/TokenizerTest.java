@@ -7,8 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import dev.espalier.SharedFolder;
 import dev.espalier.tensor.InputException;
+import dev.espalier.testing.SharedFolder;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -46,7 +46,7 @@ class TokenizerTest {
 
     @Test
     void report13sIdsOnTheSharedModel() {
-        Tokenizer tokenizer = Tokenizer.open(SharedFolder.path("models/stories260K"));
+        Tokenizer tokenizer = Tokenizer.open(SharedFolder.require("models/stories260K"));
         assertArrayEquals(new int[] {1, 403, 2, 410, 274, 287}, tokenizer.encode("Once</s> Tom"));
         assertArrayEquals(new int[] {1, 403, 2, 274, 287}, tokenizer.encode("Once</s>Tom"));
     }
@@ -191,7 +191,7 @@ class TokenizerTest {
 
     @Test
     void lettersInARowOnTheSharedModel() {
-        Tokenizer tokenizer = Tokenizer.open(SharedFolder.path("models/opt-wt2-4m"));
+        Tokenizer tokenizer = Tokenizer.open(SharedFolder.require("models/opt-wt2-4m"));
         int[] ids = tokenizer.encode("a".repeat(200_000));
         assertEquals("a".repeat(200_000), tokenizer.decode(ids));
         int[] fewer = tokenizer.encode("a".repeat(2_000));

@@ -141,10 +141,6 @@ public final class CpuBackend implements Backend {
                         .fill((byte) 0);
                 EvenOdd.split(x, from, to, columns);
             }
-            case BF16 -> {
-                Convert.toBf16(x, from, to, 0, columns);
-                to.asSlice(columns * 2L, 256).fill((byte) 0);
-            }
         }
     }
 

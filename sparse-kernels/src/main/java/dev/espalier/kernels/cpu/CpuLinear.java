@@ -27,8 +27,6 @@ public interface CpuLinear extends Linear, PanelSource {
         PLAIN,
         /// Float32, each 32 columns as 16 even ones and then 16 odd ones, the last group filled with zeros, followed by 64
         /// zeros: a 32-bit lane that holds two 16-bit weights meets its two activations in two loads.
-        EVEN_ODD,
-        /// Rounded to bfloat16, in order, followed by 128 zeros.
-        BF16
+        EVEN_ODD
     }
 }

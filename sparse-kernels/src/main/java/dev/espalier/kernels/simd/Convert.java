@@ -11,7 +11,7 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
-/// Moves stored elements to and from float32, a vector at a time.
+/// Widens stored elements to float32, a vector at a time.
 public final class Convert {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
@@ -59,25 +59,6 @@ public final class Convert {
         }
         for (; i < count; i++) {
             target.set(FLOAT, (at + i) * 4, type.get(source, from + i));
-        }
-    }
-
-    /// Rounds `count` float32 values, from float `from` of `source` on, to bfloat16 (nearest, ties to even) from element
-    /// `at` of `target` on. A NaN becomes some NaN or an infinity.
-    public static void toBf16(MemorySegment source, long from, MemorySegment target, long at, int count) {
-        int i = 0;
-        for (; i <= count - LANES; i += LANES) {
-            IntVector bits = FloatVector.fromMemorySegment(F, source, (from + i) * 4, ORDER)
-                    .reinterpretAsInts();
-            IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
-            ShortVector half = (ShortVector) bits.add(odd)
-                    .add(0x7fff)
-                    .lanewise(VectorOperators.LSHR, 16)
-                    .convertShape(VectorOperators.I2S, HALF, 0);
-            half.intoMemorySegment(target, (at + i) * 2, ORDER);
-        }
-        for (; i < count; i++) {
-            DType.BF16.set(target, at + i, source.get(FLOAT, (from + i) * 4));
         }
     }
 }
