@@ -74,6 +74,14 @@ class LayerwisePrunerTest {
                 .flatMap(family -> Solvers.all().stream().map(solver -> Arguments.of(family, solver.name())));
     }
 
+    static Stream<String> solvers() {
+        return Solvers.all().stream().map(Solver::name);
+    }
+
+    static Stream<String> solversOfData() {
+        return Solvers.all().stream().filter(Solver::usesData).map(Solver::name);
+    }
+
     private static CalibrationData data(Model model, int samples, int seqLen) {
         int[] tokens = TestModels.tokens(samples * seqLen * 2, model.spec().vocabulary(), 4);
         return CalibrationData.ofTokens("random", tokens, new Request(samples, seqLen, 0, Order.CONSECUTIVE));
@@ -145,7 +153,7 @@ class LayerwisePrunerTest {
                     Tensor sunk = kept.layers.get(layer.name()).weight();
                     assertEquals(block.linear(projection).dtype(), sunk.dtype());
                     assertArrayEquals(pruned.toFloats(), sunk.toFloats());
-                    if (!solver.equals("sparsegpt")) {
+                    if (!Solvers.named(solver).updatesWeights()) {
                         float[] before = dense.get(layer.name());
                         float[] after = pruned.toFloats();
                         for (int i = 0; i < after.length; i++) {
@@ -162,7 +170,7 @@ class LayerwisePrunerTest {
 
     /// Groups run along the inputs: K is [24, 48] and DOWN [48, 112] here.
     @ParameterizedTest
-    @ValueSource(strings = {"magnitude", "wanda", "sparsegpt"})
+    @MethodSource("solvers")
     void everyMethodKeepsNOfMAlongTheInputs(String solver) {
         for (String pattern : List.of("2:4", "1:4", "3:8")) {
             try (CpuBackend backend = new CpuBackend(2);
@@ -190,7 +198,7 @@ class LayerwisePrunerTest {
 
     /// The statistics of block b come from pruned blocks before it and b's own dense layers.
     @ParameterizedTest
-    @ValueSource(strings = {"wanda", "sparsegpt"})
+    @MethodSource("solversOfData")
     void eachBlockSeesWhatThePrunedOnesBeforeItMakeOfTheWindows(String method) {
         Solver solver = Solvers.named(method);
         try (CpuBackend backend = new CpuBackend(2);
@@ -234,7 +242,7 @@ class LayerwisePrunerTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"magnitude", "wanda", "sparsegpt"})
+    @MethodSource("solvers")
     void theResultIsTheSameForAnyNumberOfThreads(String solver) {
         List<Map<String, float[]>> results = new ArrayList<>();
         for (int threads : new int[] {1, 3}) {
@@ -305,7 +313,7 @@ class LayerwisePrunerTest {
 
     /// Of the second run only the last block is computed; the result is that of the first.
     @ParameterizedTest
-    @ValueSource(strings = {"wanda", "sparsegpt"})
+    @MethodSource("solversOfData")
     void takingOverAnEarlierRunsBlocksGivesTheSameWeights(String solver) {
         PrunePlan plan = plan(solver, null, 0.5);
         Kept first = new Kept();
@@ -389,7 +397,7 @@ class LayerwisePrunerTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"wanda", "sparsegpt"})
+    @MethodSource("solversOfData")
     void brokenActivationsAreNamedWithBlockProjectionAndSolver(String solver) {
         Map<String, byte[]> files = TestModels.files(TestModels.family("llama-mha"));
         TestModels.set(files.get("model.safetensors"), "model.layers.2.input_layernorm.weight", 7, Float.NaN);
@@ -421,7 +429,7 @@ class LayerwisePrunerTest {
     /// fc1's row 5 is zero and its bias -1, so ReLU makes input 5 of fc2 zero always; on so few tokens other inputs of fc2
     /// may be.
     @ParameterizedTest
-    @ValueSource(strings = {"magnitude", "wanda", "sparsegpt"})
+    @MethodSource("solvers")
     void aDeadInputIsNoObstacle(String solver) {
         Map<String, byte[]> files = TestModels.files(TestModels.family("opt-preln"));
         String fc1 = "model.decoder.layers.0.fc1.";
@@ -452,7 +460,7 @@ class LayerwisePrunerTest {
 
     /// 0.7 of all weights, not of what the first run left.
     @ParameterizedTest
-    @ValueSource(strings = {"magnitude", "wanda", "sparsegpt"})
+    @MethodSource("solvers")
     void pruningOnceMoreCountsTheOldZeros(String solver) {
         try (CpuBackend backend = new CpuBackend(2);
                 Model model = TestModels.load(TestModels.family("llama-mha"), backend)) {
@@ -461,7 +469,7 @@ class LayerwisePrunerTest {
             Map<String, float[]> half = weights(model);
             PruneReport report = prune(model, plan(solver, null, 0.7), data, PruneSink.NONE);
             assertEquals(0.7, report.sparsity(), 1e-3);
-            if (!solver.equals("sparsegpt")) {
+            if (!Solvers.named(solver).updatesWeights()) {
                 weights(model).forEach((name, values) -> {
                     for (int i = 0; i < values.length; i++) {
                         assertTrue(half.get(name)[i] != 0 || values[i] == 0);
@@ -486,7 +494,7 @@ class LayerwisePrunerTest {
 
     /// The dry run's figure is within a fifth of what was held; both leave the model itself out.
     @ParameterizedTest
-    @ValueSource(strings = {"magnitude", "wanda", "sparsegpt"})
+    @MethodSource("solvers")
     void theNeedSaidBeforehandIsWhatIsHeldThen(String solver) {
         try (CpuBackend backend = new CpuBackend(1);
                 Model model = TestModels.load(TestModels.family("llama-mha"), backend)) {

@@ -13,7 +13,7 @@ class PrunePlanTest {
     @Test
     void defaultsAreTheBestMethodUnstructuredAtOneHalf() {
         PrunePlan plan = PrunePlan.of(null, null, null, null, false);
-        assertEquals("sparsegpt", plan.solver().name());
+        assertEquals("alps", plan.solver().name());
         assertEquals("unstructured", plan.pattern().name());
         assertEquals(0.5, plan.sparsity());
         assertTrue(Double.isNaN(plan.damping()));

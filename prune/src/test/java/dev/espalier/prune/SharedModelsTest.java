@@ -71,7 +71,7 @@ class SharedModelsTest {
 
     /// 16 tokens, 172 features: the report of a user whose Cholesky factorization failed.
     @Test
-    void sixteenTokensAreEnoughForSparseGpt() throws IOException {
+    void sixteenTokensAreEnoughForEverySolver() throws IOException {
         Path folder = TestModels.shared("models/stories260K");
         int[] tokens = tokens(folder, "data/tinystories/tinystories_val_1nl.txt");
         for (Solver solver : Solvers.all()) {

@@ -16,6 +16,8 @@ import dev.espalier.prune.PrunePlan;
 import dev.espalier.prune.PruneReport;
 import dev.espalier.prune.PruneSink;
 import dev.espalier.prune.calibrate.CalibrationData;
+import dev.espalier.prune.solver.Solver;
+import dev.espalier.prune.solver.Solvers;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
 import dev.espalier.tools.demo.StoryGrammar;
@@ -24,6 +26,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Iterator;
 import java.util.Locale;
 import java.util.Map;
 import picocli.CommandLine.Option;
@@ -45,8 +48,17 @@ final class PruneOptions {
     @Option(
             names = "--method",
             paramLabel = "NAME",
-            description = "magnitude, wanda or sparsegpt. Default: the best there is.")
+            completionCandidates = Methods.class,
+            description = "One of ${COMPLETION-CANDIDATES}. Default: the last, the best there is.")
     private String method;
+
+    /// The names that `--method` takes.
+    static final class Methods implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return Solvers.all().stream().map(Solver::name).iterator();
+        }
+    }
 
     @Option(
             names = "--sparsity",

@@ -77,7 +77,7 @@ class PruneCommandsTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"magnitude", "wanda", "sparsegpt"})
+    @ValueSource(strings = {"magnitude", "wanda", "dsnot", "sparsegpt", "admm-grad", "alps"})
     void everyMethodKeepsNOfMAndAllSavedFormsGenerateTheSame(String method) {
         String[] calibration = {"--samples", "2", "--seq-len", "32", "--pattern", "2:4", "--method", method};
         prune(join(calibration, "--out", out("dense")));

@@ -1,6 +1,7 @@
 package dev.espalier.prune.calibrate;
 
 import dev.espalier.kernels.LinearAlgebra;
+import dev.espalier.kernels.simd.Workers;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -123,6 +124,25 @@ public final class Gram implements AutoCloseable {
             MemorySegment.copy(
                     scaled, 0, target.segment(), ValueLayout.JAVA_FLOAT_UNALIGNED, 4L * i * features, features);
         }
+    }
+
+    /// `target` = diag(`scale`) G diag(`scale`), `target` `[features, features]`, F32 on the host; products in float64.
+    public void copyScaled(Tensor target, double[] scale, Workers workers) {
+        if (target.rows() != features || target.columns() != features) {
+            throw new IllegalArgumentException(target + " cannot hold the Gram matrix of " + features + " features");
+        }
+        workers.rows(features, 1, (from, to, thread) -> {
+            double[] row = new double[features];
+            float[] scaled = new float[features];
+            for (int i = from; i < to; i++) {
+                MemorySegment.copy(g, ValueLayout.JAVA_DOUBLE, 8L * i * features, row, 0, features);
+                for (int j = 0; j < features; j++) {
+                    scaled[j] = (float) (row[j] * scale[i] * scale[j]);
+                }
+                MemorySegment.copy(
+                        scaled, 0, target.segment(), ValueLayout.JAVA_FLOAT_UNALIGNED, 4L * i * features, features);
+            }
+        });
     }
 
     /// Whether all that was seen is finite, and G too as float32. No entry of G exceeds its diagonal, so that is enough to

@@ -21,6 +21,11 @@ public final class Magnitude implements Solver {
     }
 
     @Override
+    public boolean updatesWeights() {
+        return false;
+    }
+
+    @Override
     public boolean usesData() {
         return false;
     }

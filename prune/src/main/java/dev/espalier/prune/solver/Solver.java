@@ -11,6 +11,9 @@ public interface Solver {
     /// Whether it needs to know the layer's inputs. One that does not prunes without calibration.
     boolean usesData();
 
+    /// Whether weights that stay may change. If not, they are what they were, to the bit.
+    boolean updatesWeights();
+
     /// The method's own damping, a fraction of the Gram matrix's mean diagonal; NaN if it has none.
     default double damping() {
         return Double.NaN;

@@ -1,7 +1,6 @@
 package dev.espalier.prune.solver;
 
 import dev.espalier.kernels.LinearAlgebra.Matrix;
-import dev.espalier.kernels.NotPositiveDefiniteException;
 import dev.espalier.prune.calibrate.Gram;
 import dev.espalier.prune.calibrate.Scratch;
 import dev.espalier.prune.pattern.Budget;
@@ -35,7 +34,6 @@ public final class SparseGpt implements Solver {
     /// The paper's λ, a fraction of H's mean diagonal.
     private static final double DAMPING = 0.01;
 
-    private static final double MOST_DAMPING = 1;
     private static final int BLOCK = 128;
 
     /// The one in [Solvers] serves everyone.
@@ -44,6 +42,11 @@ public final class SparseGpt implements Solver {
     @Override
     public String name() {
         return "sparsegpt";
+    }
+
+    @Override
+    public boolean updatesWeights() {
+        return true;
     }
 
     @Override
@@ -76,46 +79,23 @@ public final class SparseGpt implements Solver {
         Gram gram = problem.gram();
         problem.requireFinite(this);
         double asked = Double.isNaN(problem.damping()) ? DAMPING : problem.damping();
-        Factor factor = gram.once("sparsegpt " + asked, memory -> factor(problem, asked, memory));
-        double objective = prune(problem, factor.u());
+        Damping.Outcome<Tensor> factor = gram.once("sparsegpt " + asked, memory -> {
+            Tensor u = memory.tensor(gram.features(), gram.features());
+            return Damping.retry(problem, name(), asked, damping -> factor(problem, damping, u));
+        });
+        double objective = prune(problem, factor.result());
         return new Solution(factor.damping(), objective, factor.note(asked));
     }
 
-    /// What all layers with the same inputs share.
-    private record Factor(Tensor u, double damping) {
-        String note(double asked) {
-            return damping == asked ? null : "damping grew from %s to %s".formatted(asked, damping);
-        }
-    }
-
-    private Factor factor(LayerProblem problem, double asked, Scratch memory) {
+    private static Tensor factor(LayerProblem problem, double damping, Tensor u) {
         Gram gram = problem.gram();
-        int n = gram.features();
-        Tensor u = memory.tensor(n, n);
         try (Scratch scratch = problem.memory().child()) {
-            Tensor h = scratch.tensor(n, n);
-            for (double damping = asked; ; damping = more(damping)) {
-                gram.copyTo(h, 2.0 / gram.sequences());
-                damp(h, gram, damping);
-                try {
-                    problem.algebra().upperCholeskyOfInverse(h, u);
-                    return new Factor(u, damping);
-                } catch (NotPositiveDefiniteException e) {
-                    if (damping >= MOST_DAMPING) {
-                        throw new SolverException(
-                                ("%s, %s: the inputs' Gram matrix has no Cholesky factor even with damping %s (pivot %d of"
-                                                + " %d); use more calibration samples or another --damping")
-                                        .formatted(problem.name(), name(), damping, e.pivot(), n),
-                                e);
-                    }
-                }
-            }
+            Tensor h = scratch.tensor(u.rows(), u.columns());
+            gram.copyTo(h, 2.0 / gram.sequences());
+            damp(h, gram, damping);
+            problem.algebra().upperCholeskyOfInverse(h, u);
+            return u;
         }
-    }
-
-    /// Tenfold, at least a tenth of the paper's and at most [#MOST_DAMPING].
-    private static double more(double damping) {
-        return Math.min(MOST_DAMPING, Math.max(damping * 10, DAMPING / 10));
     }
 
     private static void damp(Tensor h, Gram gram, double damping) {

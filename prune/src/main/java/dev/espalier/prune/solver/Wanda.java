@@ -23,6 +23,11 @@ public final class Wanda implements Solver {
     }
 
     @Override
+    public boolean updatesWeights() {
+        return false;
+    }
+
+    @Override
     public boolean usesData() {
         return true;
     }
@@ -35,30 +40,41 @@ public final class Wanda implements Solver {
     @Override
     public Solution solve(LayerProblem problem) {
         Tensor w = problem.weight();
-        Gram gram = problem.gram();
         problem.requireFinite(this);
+        try (Scratch scratch = problem.memory().child()) {
+            Tensor scores = scratch.tensor(w.rows(), w.columns());
+            scores(problem, scores);
+            Mask mask = problem.pattern().project(scores, budget(problem), problem.workers());
+            Masking.zeroPruned(w, mask, problem.workers());
+        }
+        return Solution.PLAIN;
+    }
+
+    /// S, into `scores` `[out, in]`.
+    static void scores(LayerProblem problem, Tensor scores) {
+        Tensor w = problem.weight();
+        Gram gram = problem.gram();
         float[] norm = new float[w.columns()];
         for (int c = 0; c < norm.length; c++) {
             norm[c] = (float) Math.sqrt((float) (gram.diagonal(c) / gram.sequences()));
         }
-        Budget budget = problem.referenceQuirks()
+        problem.workers().rows(w.rows(), 1, (from, to, thread) -> {
+            float[] row = new float[w.columns()];
+            for (int r = from; r < to; r++) {
+                Rows.read(w, r, 0, row, row.length);
+                for (int c = 0; c < row.length; c++) {
+                    row[c] = Math.abs(row[c]) * norm[c];
+                }
+                Rows.write(row, row.length, scores, r, 0);
+            }
+        });
+    }
+
+    /// What each row loses.
+    static Budget budget(LayerProblem problem) {
+        Tensor w = problem.weight();
+        return problem.referenceQuirks()
                 ? Budget.exact(w.rows() * (long) (w.columns() * problem.sparsity()), Granularity.ROW)
                 : problem.exactBudget(Granularity.ROW);
-        try (Scratch scratch = problem.memory().child()) {
-            Tensor scores = scratch.tensor(w.rows(), w.columns());
-            problem.workers().rows(w.rows(), 1, (from, to, thread) -> {
-                float[] row = new float[w.columns()];
-                for (int r = from; r < to; r++) {
-                    Rows.read(w, r, 0, row, row.length);
-                    for (int c = 0; c < row.length; c++) {
-                        row[c] = Math.abs(row[c]) * norm[c];
-                    }
-                    Rows.write(row, row.length, scores, r, 0);
-                }
-            });
-            Mask mask = problem.pattern().project(scores, budget, problem.workers());
-            Masking.zeroPruned(w, mask, problem.workers());
-        }
-        return Solution.PLAIN;
     }
 }

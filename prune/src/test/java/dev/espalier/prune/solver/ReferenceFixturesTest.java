@@ -17,6 +17,7 @@ import dev.espalier.tensor.Mask;
 import dev.espalier.tensor.Tensor;
 import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
@@ -227,15 +228,22 @@ class ReferenceFixturesTest {
         assertEquals(exact(pattern), (long) N * N - ours.count());
     }
 
-    /// To 1e-4 of the largest weight in every row whose mask is the reference's; one bit more or less changes all that
-    /// comes after it in its row.
+    /// To 1e-4 of the largest weight in rows whose mask is the reference's: with SparseGPT in all of them (one bit more or
+    /// less changes what comes after it in its row), with ADMM-Grad in nearly all (a bit that differed for some rounds leaves
+    /// its traces).
     @ParameterizedTest
     @ValueSource(strings = {"70", "2of4"})
-    void sparseGptsWeightsAreTheReferences(String pattern) {
-        Tensor ours = pruned(new SparseGpt(), pattern, true);
+    void weightsAreTheReferences(String pattern) {
+        for (Solver solver : List.of(new SparseGpt(), new AdmmGrad())) {
+            assertWeightsAreTheReferences(solver, pattern);
+        }
+    }
+
+    private void assertWeightsAreTheReferences(Solver solver, String pattern) {
+        Tensor ours = pruned(solver, pattern, true);
         Mask own = Mask.of(ours);
-        Mask theirs = reference("sparsegpt", pattern);
-        float[] kept = values.floats("sparsegpt_" + pattern);
+        Mask theirs = reference(solver.name(), pattern);
+        float[] kept = values.floats(solver.name() + "_" + pattern);
         float largest = 0;
         for (float value : kept) {
             largest = Math.max(largest, Math.abs(value));
@@ -247,29 +255,101 @@ class ReferenceFixturesTest {
             for (int word = 0; word < N / 64; word++) {
                 same &= own.word(r, word) == theirs.word(r, word);
             }
-            compared += same ? 1 : 0;
+            boolean agrees = same;
             for (int c = 0; c < N; c++) {
                 if (theirs.kept(r, c)) {
                     float value = kept[at++];
-                    if (same) {
-                        assertEquals(value, ours.get(r, c), 1e-4f * largest);
-                    }
+                    boolean close = Math.abs(value - ours.get(r, c)) <= 1e-4f * largest;
+                    assertTrue(close || !same || solver instanceof AdmmGrad, "row " + r + ", column " + c);
+                    agrees &= close;
                 }
             }
+            compared += agrees ? 1 : 0;
         }
         assertEquals(kept.length, at);
-        assertTrue(compared >= 0.97 * N, compared + " rows have the reference's mask");
+        assertTrue(compared >= (solver instanceof AdmmGrad ? 0.95 : 0.97) * N, solver.name() + ": " + compared + " rows are the reference's");
+    }
+
+    /// Every bit, dead inputs and row floors included.
+    @ParameterizedTest
+    @ValueSource(strings = {"50", "60", "70", "80", "90", "2of4", "4of8"})
+    void dsnotsMasksAreTheReferencesUnderItsQuirks(String pattern) {
+        Mask theirs = reference("dsnot", pattern);
+        Mask ours = Mask.of(pruned(new Dsnot(), pattern, true));
+        assertEquals(0, differences(theirs, ours));
+        assertEquals(referenceError("dsnot", pattern), Math.sqrt(squaredError(pruned(new Dsnot(), pattern, true))), 1e-5);
+    }
+
+    /// Exact counts, and no dead input regrown: no more than 2 % worse than the released code.
+    @ParameterizedTest
+    @ValueSource(strings = {"50", "60", "70", "80", "90", "2of4", "4of8"})
+    void dsnotLosesNoMoreThanTheReferenceAndChangesNoWeight(String pattern) {
+        Tensor ours = pruned(new Dsnot(), pattern, false);
+        assertTrue(Math.sqrt(squaredError(ours)) <= 1.02 * referenceError("dsnot", pattern));
+        assertEquals(exact(pattern), (long) N * N - Mask.of(ours).count());
+        Tensor w = weight();
+        for (int i = 0; i < N * N; i++) {
+            float value = ours.get(i / N, i % N);
+            assertTrue(value == 0 || value == w.get(i / N, i % N));
+        }
+    }
+
+    /// At most one mask bit in 1000 may differ. The released 4:8 is a 2:4, so there is nothing to compare.
+    @ParameterizedTest
+    @ValueSource(strings = {"50", "60", "70", "80", "90", "2of4"})
+    void admmGradsMasksAreTheReferencesUnderItsQuirks(String pattern) {
+        Tensor ours = pruned(new AdmmGrad(), pattern, true);
+        long different = differences(reference("admm-grad", pattern), Mask.of(ours));
+        assertTrue(different <= 1e-3 * N * N, different + " bits");
+        double expected = referenceError("admm-grad", pattern);
+        assertEquals(expected, Math.sqrt(squaredError(ours)), 1e-3 * expected);
+    }
+
+    /// A change of 1e-6 in the weights flips 0.5 % of ALPS' mask and moves its error by less than 1e-4, so the error is what
+    /// can be compared: 0.3 %.
+    @ParameterizedTest
+    @ValueSource(strings = {"50", "60", "70", "80", "90", "2of4", "4of8"})
+    void alpsErrorsAreTheReferences(String pattern) {
+        double expected = referenceError("alps", pattern);
+        for (boolean quirks : new boolean[] {true, false}) {
+            Tensor ours = pruned(new Alps(), pattern, quirks);
+            assertEquals(expected, Math.sqrt(squaredError(ours)), 3e-3 * expected);
+            assertEquals(exact(pattern), (long) N * N - Mask.of(ours).count());
+        }
+    }
+
+    /// The first looks at the support to 1 %, the sixth to 2 %, for rounding has had time to grow by then; and when it ends,
+    /// within three looks.
+    @ParameterizedTest
+    @ValueSource(strings = {"50", "60", "70", "80", "90", "2of4", "4of8"})
+    void alpsTakesTheReferencesCourse(String pattern) throws IOException {
+        JsonNode course = new ObjectMapper()
+                .readTree(ReferenceFixturesTest.class.getResourceAsStream("/solvers/case_A_alps_trajectory.json"))
+                .get(pattern.replace("of", ":"));
+        List<Alps.Step> steps = new ArrayList<>();
+        pruned(new Alps().heardBy(steps::add), pattern, true);
+        for (int look = 0; look < 6; look++) {
+            JsonNode expected = course.get("check").get(look);
+            Alps.Step step = steps.get(expected.get(0).asInt());
+            double change = expected.get(2).asDouble();
+            assertEquals(change, step.lookedChange(), (look < 5 ? 0.01 : 0.02) * change, "look " + look);
+            assertEquals(expected.get(3).asDouble(), step.nextRho(), 1e-9, "look " + look);
+        }
+        assertEquals(course.get("iters_last_index").asInt() + 1, steps.size(), 9);
     }
 
     /// With the released counts, 1e-3: a few mask bits may differ, and tied weights within a group of an N:M pattern.
     @Test
-    void errorsAreTheReferencesAndSparseGptBeatsWandaBeatsMagnitude() {
+    void errorsAreTheReferencesAndEachMethodBeatsTheOneBeforeIt() {
         for (String pattern : PATTERNS) {
             double last = Double.POSITIVE_INFINITY;
-            for (Solver solver : List.of(new Magnitude(), new Wanda(), new SparseGpt())) {
-                double expected = referenceError(solver.name(), pattern);
-                double released = Math.sqrt(squaredError(pruned(solver, pattern, true)));
-                assertEquals(expected, released, 1e-3 * expected, solver.name() + " " + pattern);
+            for (Solver solver :
+                    List.of(new Magnitude(), new Wanda(), new SparseGpt(), new AdmmGrad(), new Alps())) {
+                if (solver instanceof Magnitude || solver instanceof Wanda || solver instanceof SparseGpt) {
+                    double expected = referenceError(solver.name(), pattern);
+                    double released = Math.sqrt(squaredError(pruned(solver, pattern, true)));
+                    assertEquals(expected, released, 1e-3 * expected, solver.name() + " " + pattern);
+                }
                 double exact = Math.sqrt(squaredError(pruned(solver, pattern, false)));
                 assertTrue(exact < last, solver.name() + " " + pattern);
                 last = exact;
