@@ -2,5 +2,6 @@
 module dev.espalier.natives {
     exports dev.espalier.natives;
     exports dev.espalier.natives.blas;
+    exports dev.espalier.natives.cuda;
     exports dev.espalier.natives.os;
 }

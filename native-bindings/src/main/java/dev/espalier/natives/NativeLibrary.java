@@ -2,12 +2,14 @@ package dev.espalier.natives;
 
 import java.io.File;
 import java.io.IOException;
+import java.lang.foreign.SymbolLookup;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.Supplier;
 
 /// One shared library: where it was found and loaded, or why it was not.
@@ -62,6 +64,17 @@ public final class NativeLibrary {
     /// @param requiredSymbols functions without which a file does not count; checked before it is loaded
     /// @param sources asked one after the other, only as long as nothing was found
     public static NativeLibrary load(String name, List<String> requiredSymbols, List<Source> sources) {
+        return load(name, requiredSymbols, library -> Optional.empty(), sources);
+    }
+
+    /// As [#load(String,List,List)], with a say about each file before it is loaded: a version that is too old, for example.
+    ///
+    /// @param check what is wrong with a library whose functions it may call; empty if nothing is
+    public static NativeLibrary load(
+            String name,
+            List<String> requiredSymbols,
+            Function<SymbolLookup, Optional<String>> check,
+            List<Source> sources) {
         List<Rejected> rejected = new ArrayList<>();
         List<String> searched = new ArrayList<>();
         for (Source source : sources) {
@@ -76,7 +89,7 @@ public final class NativeLibrary {
             for (Candidate candidate : candidates) {
                 if (Files.exists(candidate.file())) {
                     any = true;
-                    Optional<String> problem = tryLoad(candidate, requiredSymbols);
+                    Optional<String> problem = tryLoad(candidate, requiredSymbols, check);
                     if (problem.isEmpty()) {
                         return new NativeLibrary(name, candidate, rejected, searched);
                     }
@@ -91,13 +104,14 @@ public final class NativeLibrary {
     }
 
     /// Loads one file, or says what is wrong with it.
-    private static Optional<String> tryLoad(Candidate candidate, List<String> requiredSymbols) {
+    private static Optional<String> tryLoad(
+            Candidate candidate, List<String> requiredSymbols, Function<SymbolLookup, Optional<String>> check) {
         try {
             for (Path dependency : candidate.dependencies()) {
                 System.load(dependency.toAbsolutePath().toString());
             }
             Path file = candidate.file().toRealPath();
-            Optional<String> problem = DynamicLoader.problem(file, requiredSymbols);
+            Optional<String> problem = DynamicLoader.problem(file, requiredSymbols, check);
             if (problem.isPresent()) {
                 return Optional.of(oneLine(problem.get(), file));
             }
@@ -200,6 +214,16 @@ public final class NativeLibrary {
                     () -> folders.stream()
                             .flatMap(folder -> in(origin, folder, fileNames).stream())
                             .toList());
+        }
+
+        /// The file that the system's loader opens for a bare name.
+        public static Source loader(String fileName) {
+            String origin = "the system's loader";
+            return new Source(
+                    origin,
+                    () -> DynamicLoader.locate(fileName)
+                            .map(file -> List.of(new Candidate(origin, file)))
+                            .orElse(List.of()));
         }
 
         private static List<Candidate> in(String origin, Path folder, List<String> fileNames) {
