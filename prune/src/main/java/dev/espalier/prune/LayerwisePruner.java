@@ -7,7 +7,6 @@ import dev.espalier.model.Block;
 import dev.espalier.model.Model;
 import dev.espalier.model.Projection;
 import dev.espalier.model.Site;
-import dev.espalier.natives.os.Memory;
 import dev.espalier.prune.calibrate.BlockWalk;
 import dev.espalier.prune.calibrate.CalibrationData;
 import dev.espalier.prune.calibrate.Gram;
@@ -24,7 +23,6 @@ import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.OptionalLong;
 
 /// Prunes the linear layers of a model's blocks one by one, each on what the pruned blocks before it make of the
 /// calibration windows: one solver, one pattern, one sparsity, one walk.
@@ -112,21 +110,11 @@ public final class LayerwisePruner implements Pruner {
     }
 
     private void checkMemory(Model model, CalibrationData data) {
-        OptionalLong free = Memory.available();
         PruneNeed need = data == null
                 ? PruneNeed.of(model, plan, 0, 0, 0)
                 : PruneNeed.of(
                         model, plan, data.windows().size(), data.heldOut().size(), data.seqLen());
-        long bytes = need.peakBytes() + need.prunedBytes();
-        if (free.isPresent() && bytes > free.getAsLong()) {
-            throw new PruneException(
-                    "pruning needs %s of memory, %s are free; use fewer --samples, a smaller --seq-len or a larger machine"
-                            .formatted(mebibytes(bytes), mebibytes(free.getAsLong())));
-        }
-    }
-
-    private static String mebibytes(long bytes) {
-        return "%.0f MiB".formatted(Math.ceil(bytes / 0x1p20));
+        need.requireMemory();
     }
 
     /// Puts the layers of an earlier run in their places, if all of this block's are there.

@@ -6,6 +6,7 @@ import dev.espalier.model.Model;
 import dev.espalier.model.Projection;
 import dev.espalier.model.Site;
 import dev.espalier.model.Workspace;
+import dev.espalier.natives.os.Memory;
 import dev.espalier.prune.calibrate.BlockWalk;
 import dev.espalier.prune.solver.Solver;
 import dev.espalier.tensor.DType;
@@ -13,6 +14,7 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
 
 /// What a plan will need, before any of it is done.
 ///
@@ -79,6 +81,26 @@ public record PruneNeed(List<Layer> layers, long peakBytes, long fileBytes, long
             }
         }
         return new PruneNeed(List.copyOf(layers), peak, file ? states : 0, pruned, multiplications);
+    }
+
+    /// Says before the work that it cannot end well, rather than be killed in the middle of it.
+    ///
+    /// @throws PruneException if less memory is free than is needed
+    public void requireMemory() {
+        OptionalLong free = Memory.available();
+        long bytes = peakBytes + prunedBytes;
+        if (free.isPresent() && bytes > free.getAsLong()) {
+            throw new PruneException(
+                    "pruning needs %s of memory beside the model, and %s of %s are free; give fewer --samples, a smaller --seq-len, or a larger machine"
+                            .formatted(
+                                    mebibytes(bytes),
+                                    mebibytes(free.getAsLong()),
+                                    mebibytes(Memory.limit().orElse(free.getAsLong()))));
+        }
+    }
+
+    private static String mebibytes(long bytes) {
+        return "%.0f MiB".formatted(Math.ceil(bytes / 0x1p20));
     }
 
     /// Two copies of the layer, what the solver keeps for all layers of the site, and the larger of what it takes while it

@@ -123,8 +123,8 @@ public final class CheckpointWriter implements AutoCloseable {
         }
         long room = Files.getFileStore(folder.path()).getUsableSpace();
         if (bytes > room) {
-            throw new IOException("%s needs %,d MB, and only %,d MB are free there; give a folder on another disk."
-                    .formatted(out, bytes / 1_000_000 + 1, room / 1_000_000));
+            throw new IOException("%s needs %,d kB, and only %,d kB are free there; give a folder on another disk."
+                    .formatted(out, bytes / 1000 + 1, room / 1000));
         }
         metadata.put(Packed.FORMAT_KEY, "pt");
         dense = new SafetensorsWriter(folder.path().resolve("model.safetensors"), metadata, tensors);

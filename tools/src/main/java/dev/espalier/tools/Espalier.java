@@ -10,6 +10,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.CancellationException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Help.Ansi;
@@ -54,6 +55,7 @@ public final class Espalier {
     static final int DONE = 0;
     static final int FAILED = 1;
     static final int WRONG_USAGE = 2;
+    static final int INTERRUPTED = 130;
 
     /// Runs a command and ends the process with its exit code.
     public static void main(String[] arguments) {
@@ -118,7 +120,8 @@ public final class Espalier {
         return WRONG_USAGE;
     }
 
-    private static int failed(Exception e, CommandLine command) {
+    /// Says in a sentence what ended `command`, and returns the exit code.
+    static int failed(Exception e, CommandLine command) {
         PrintWriter err = command.getErr();
         command.getOut().flush();
         CommandSpec mixin = command.getCommandSpec().mixins().get("output");
@@ -129,6 +132,7 @@ public final class Espalier {
         return switch (e) {
             case InputException input -> say(err, input.getMessage(), WRONG_USAGE);
             case WorkFailedException work -> say(err, work.getMessage(), FAILED);
+            case CancellationException stopped -> say(err, stopped.getMessage(), INTERRUPTED);
             case UncheckedIOException io -> say(err, sentence(io.getCause()), FAILED);
             case IOException io -> say(err, sentence(io), FAILED);
             case RuntimeException failure

@@ -125,9 +125,12 @@ final class LoadedModel implements AutoCloseable {
     static void requireMemory(String name, long bytes) {
         OptionalLong free = Memory.available();
         if (free.isPresent() && bytes > free.getAsLong()) {
-            throw new WorkFailedException("%s needs about %s of memory for its weights, and %s are free; give a smaller"
-                            .formatted(name, Units.bytes(bytes), Units.bytes(free.getAsLong()))
-                    + " model, free some memory, or raise the container's limit.");
+            long limit = Memory.limit().orElse(free.getAsLong());
+            throw new WorkFailedException(
+                    "%s needs about %s of memory for its weights, and %s of %s are free; give a smaller model, free some"
+                                    .formatted(
+                                            name, Units.bytes(bytes), Units.bytes(free.getAsLong()), Units.bytes(limit))
+                            + " memory, or raise the container's limit.");
         }
     }
 

@@ -169,8 +169,8 @@ final class PruneOptions {
     /// Refuses a plan that does not fit `loaded`, before any work.
     ///
     /// @throws InputException if the pattern does not divide a layer's columns, or windows are longer than the context
+    /// @throws dev.espalier.prune.PruneException if it needs more memory than there is
     void check(LoadedModel loaded, PrunePlan plan) {
-        seqLen(loaded);
         for (Block block : loaded.model().blocks()) {
             for (Projection projection : block.projections()) {
                 String reason = plan.pattern().refuses(block.linear(projection).columns());
@@ -180,6 +180,15 @@ final class PruneOptions {
                 }
             }
         }
+        PruneNeed need = need(loaded, plan);
+        if (!dryRun) {
+            need.requireMemory();
+        }
+    }
+
+    private PruneNeed need(LoadedModel loaded, PrunePlan plan) {
+        int windows = plan.solver().usesData() ? samples() : 0;
+        return PruneNeed.of(loaded.model(), plan, windows, (windows + 9) / 10, seqLen(loaded));
     }
 
     /// The length of a window on `loaded`.
@@ -290,11 +299,9 @@ final class PruneOptions {
 
     /// Prints what pruning `loaded` would take.
     void printNeed(LoadedModel loaded, PrunePlan plan, OutputOptions output) {
-        boolean data = plan.solver().usesData();
-        int windows = data ? samples() : 0;
-        int heldOut = (windows + 9) / 10;
+        int windows = plan.solver().usesData() ? samples() : 0;
         int seqLen = seqLen(loaded);
-        PruneNeed need = PruneNeed.of(loaded.model(), plan, windows, heldOut, seqLen);
+        PruneNeed need = need(loaded, plan);
         Table table = new Table("layer", "rows", "cols", "memory", "Gmul");
         ObjectNode document = JsonNodeFactory.instance
                 .objectNode()

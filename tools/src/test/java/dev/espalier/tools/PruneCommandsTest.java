@@ -14,7 +14,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -259,47 +258,6 @@ class PruneCommandsTest {
         assertFalse(both.has("scale_up"));
         assertTrue(both.path("dense").path("weight_bytes").asLong()
                 >= both.path("sparse").path("weight_bytes").asLong());
-    }
-
-    /// Ctrl-C while it prunes: exit 130 within 15 seconds, and neither the folder nor its half is left.
-    @Test
-    void controlCWhilePruningLeavesNothing() throws Exception {
-        Process process = new ProcessBuilder(
-                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                        "--add-modules",
-                        "jdk.incubator.vector",
-                        "--enable-native-access=ALL-UNNAMED",
-                        "-cp",
-                        System.getProperty("java.class.path"),
-                        Espalier.class.getName(),
-                        "prune",
-                        "random:opt-125m",
-                        "--method",
-                        "wanda",
-                        "--samples",
-                        "64",
-                        "--seq-len",
-                        "512",
-                        "--calibration",
-                        "self",
-                        "--out",
-                        out("interrupted"))
-                .redirectErrorStream(true)
-                .start();
-        try {
-            // It has started when it says that it calibrates.
-            byte[] line = new byte[64];
-            assertTrue(process.getInputStream().read(line) > 0, "it said nothing");
-            new ProcessBuilder("kill", "-INT", Long.toString(process.pid()))
-                    .start()
-                    .waitFor();
-            assertTrue(process.waitFor(60, TimeUnit.SECONDS), "it did not end");
-            String rest = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-            assertEquals(130, process.exitValue(), rest);
-            assertEquals(List.of(), Fixtures.names(temp), rest);
-        } finally {
-            process.destroyForcibly();
-        }
     }
 
     private String out(String name) {

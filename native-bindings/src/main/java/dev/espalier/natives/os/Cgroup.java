@@ -16,6 +16,12 @@ import java.util.OptionalLong;
 final class Cgroup {
     private final Path root;
 
+    /// Below which the system's files are read: `/`, or the folder that the system property `espalier.os.root` names, by
+    /// which tests show whole commands another machine.
+    static Path systemRoot() {
+        return Path.of(System.getProperty("espalier.os.root", "/"));
+    }
+
     Cgroup(Path root) {
         this.root = root;
     }

@@ -12,7 +12,7 @@ public final class Cpu {
     /// CPUs this process may use at once: its affinity and its container's quota (rounded up) count, not the host's cores.
     /// This is the default number of threads.
     public static int allowed() {
-        return allowed(Runtime.getRuntime().availableProcessors(), new Cgroup(Path.of("/")).cpus());
+        return allowed(Runtime.getRuntime().availableProcessors(), new Cgroup(Cgroup.systemRoot()).cpus());
     }
 
     static int allowed(int processors, OptionalDouble quota) {

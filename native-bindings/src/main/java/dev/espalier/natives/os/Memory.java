@@ -82,13 +82,13 @@ public final class Memory {
     /// Bytes that this process can still take without swapping or being killed: the host's available memory or what its
     /// container leaves, whichever is less; empty where the system does not tell.
     public static OptionalLong available() {
-        return available(Path.of("/"));
+        return available(Cgroup.systemRoot());
     }
 
     /// Bytes that this process and its container may hold in all: the container's limit or the host's memory, whichever
     /// is less; empty where the system does not tell.
     public static OptionalLong limit() {
-        return limit(Path.of("/"));
+        return limit(Cgroup.systemRoot());
     }
 
     static OptionalLong available(Path root) {
