@@ -367,7 +367,7 @@ class ServerTest {
         String body = "{\"prompt\":%s,\"max_tokens\":480,\"temperature\":1,\"n\":16,\"stream\":%s}";
         for (int i = 0; i < 3; i++) {
             for (String stream : List.of("true", "false")) {
-                leave(body.formatted(IDS, stream));
+                leave(server.url(), body.formatted(IDS, stream));
             }
         }
         long deadline = System.nanoTime() + 30_000_000_000L;
@@ -380,9 +380,59 @@ class ServerTest {
                 post("/v1/completions", "{\"prompt\":\"Mom\",\"max_tokens\":2}").statusCode());
     }
 
-    /// Sends a request and closes the connection without waiting for the answer.
-    private void leave(String body) throws IOException {
+    /// One slot, and a model that would take minutes for what those who left had asked for.
+    @Test
+    void theOnlySlotOfALargerModelIsFreedToo() throws Exception {
+        Path folder = SharedFolder.smollm();
+        Tokenizer tokenizer = Tokenizer.open(folder);
+        try (Checkpoint weights = Checkpoint.open(folder);
+                CpuBackend cpu = new CpuBackend(2);
+                Model larger = Model.load(weights, cpu, dense -> Dense.mapped());
+                Server single = Server.start(
+                        new Engine(larger, tokenizer, null, new Engine.Limits("smollm2", 1, 8192)),
+                        new Server.Options("127.0.0.1", 0, null))) {
+            for (String stream : List.of("true", "false")) {
+                leave(single.url(), "{\"prompt\":\"Once\",\"max_tokens\":4000,\"stream\":%s}".formatted(stream));
+            }
+            HttpResponse<String> reply = send(HttpRequest.newBuilder(URI.create(single.url() + "/v1/completions"))
+                    .POST(BodyPublishers.ofString("{\"prompt\":\"Once\",\"max_tokens\":2}")));
+            assertEquals(200, reply.statusCode(), reply.body());
+            String metrics = send(HttpRequest.newBuilder(URI.create(single.url() + "/metrics")))
+                    .body();
+            assertTrue(metrics.contains("espalier_requests_running 0"), metrics);
+            // Its tokenizer puts nothing in front, so there is nothing to predict from.
+            assertEquals(
+                    400,
+                    send(HttpRequest.newBuilder(URI.create(single.url() + "/v1/completions"))
+                                    .POST(BodyPublishers.ofString("{\"prompt\":\"\",\"max_tokens\":8}")))
+                            .statusCode());
+        }
+    }
+
+    /// `100 Continue` comes before the body is there, so nobody waits for the second that clients give it.
+    @Test
+    void aClientThatExpectsAnAnswerBeforeItSendsTheBodyGetsIt() throws IOException {
+        String body = "{\"prompt\":\"Mom\",\"max_tokens\":2}";
         URI uri = URI.create(server.url());
+        try (Socket socket = new Socket(uri.getHost(), uri.getPort())) {
+            socket.setSoTimeout(30_000);
+            OutputStream out = socket.getOutputStream();
+            out.write(("POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n"
+                            + "Content-Length: " + body.length() + "\r\n\r\n")
+                    .getBytes(StandardCharsets.UTF_8));
+            out.flush();
+            byte[] line = socket.getInputStream().readNBytes("HTTP/1.1 100".length());
+            assertEquals("HTTP/1.1 100", new String(line, StandardCharsets.UTF_8));
+            out.write(body.getBytes(StandardCharsets.UTF_8));
+            out.flush();
+            String rest = new String(socket.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            assertTrue(rest.contains("HTTP/1.1 200"), rest);
+        }
+    }
+
+    /// Sends a request and closes the connection without waiting for the answer.
+    private static void leave(String url, String body) throws IOException {
+        URI uri = URI.create(url);
         try (Socket socket = new Socket(uri.getHost(), uri.getPort())) {
             OutputStream out = socket.getOutputStream();
             out.write(
