@@ -168,8 +168,13 @@ public final class NativeLibrary {
         if (found()) {
             return rejected.isEmpty() ? Optional.empty() : Optional.of("skipped " + broken);
         }
-        String places = searched.isEmpty() ? "" : "not in " + String.join(", ", searched);
+        String places = searchedPlaces();
         return Optional.of(broken.isEmpty() ? places : places.isEmpty() ? broken : broken + "; " + places);
+    }
+
+    /// Where no file of the library was, as in `not in LD_LIBRARY_PATH, the system's folders`; empty if it was looked for nowhere.
+    public String searchedPlaces() {
+        return searched.isEmpty() ? "" : "not in " + String.join(", ", searched);
     }
 
     @Override

@@ -1,5 +1,6 @@
 package dev.espalier.tools;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -10,8 +11,9 @@ import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.kernels.simd.Workers;
 import dev.espalier.natives.NativeLibrary;
 import dev.espalier.natives.blas.Blas;
+import dev.espalier.natives.cuda.Cuda;
+import dev.espalier.natives.cuda.CudaLibrary;
 import dev.espalier.tools.bench.PairedTiming;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -24,9 +26,24 @@ import picocli.CommandLine.Mixin;
         header = "Says what this machine offers: processors, vectors, memory bandwidth, native libraries, GPUs.",
         footer = {"", "Examples:", "  espalier devices", "  espalier devices --json"})
 final class DevicesCommand implements Callable<Integer> {
-    private static final List<String> CUDA =
-            List.of("cudart", "cublas", "cublasLt", "cusparse", "cusparseLt", "cusolver", "nvrtc");
-    private static final String NO_GPU = "This version computes on the CPU only; it looks for no GPU.";
+    private static final List<CudaLibrary> CUDA = List.of(
+            CudaLibrary.CUDART,
+            CudaLibrary.CUBLAS,
+            CudaLibrary.CUBLASLT,
+            CudaLibrary.CUSPARSE,
+            CudaLibrary.CUSPARSELT,
+            CudaLibrary.CUSOLVER,
+            CudaLibrary.NVRTC);
+
+    /// Python's packages of the libraries, which hold nothing of Python.
+    private static final List<String> WHEELS = List.of(
+            "nvidia-cuda-runtime",
+            "nvidia-cuda-nvrtc",
+            "nvidia-cublas",
+            "nvidia-cusparse",
+            "nvidia-cusparselt-cu13",
+            "nvidia-cusolver",
+            "nvidia-nvjitlink");
 
     @Mixin
     private OutputOptions output;
@@ -41,12 +58,19 @@ final class DevicesCommand implements Callable<Integer> {
                 .put("read_gb_per_s", bandwidth(cores))
                 .put("vectors_why_not", VectorCheck.problem().orElse(null));
         ArrayNode libraries = document.putArray("libraries");
-        for (String name : CUDA) {
-            add(libraries, NativeLibrary.absent(name, NO_GPU));
+        for (CudaLibrary library : CUDA) {
+            add(libraries, library.library(), library.version().orElse(null));
         }
-        add(libraries, Blas.library());
-        document.putArray("gpus");
-        document.put("gpu_why_not", NO_GPU);
+        add(libraries, Blas.library(), null);
+        Cuda cuda = Cuda.probe();
+        ArrayNode gpus = document.putArray("gpus");
+        for (Cuda.Device gpu : cuda.devices()) {
+            gpus.addObject()
+                    .put("name", gpu.name())
+                    .put("compute_capability", gpu.computeCapability())
+                    .put("memory_bytes", gpu.memoryBytes());
+        }
+        document.put("gpu_why_not", cuda.whyNot().orElse(null));
         print(document);
         output.document(document);
         return Espalier.DONE;
@@ -64,13 +88,13 @@ final class DevicesCommand implements Callable<Integer> {
         }
     }
 
-    private static void add(ArrayNode libraries, NativeLibrary library) {
+    private static void add(ArrayNode libraries, NativeLibrary library, String version) {
         libraries
                 .addObject()
                 .put("name", library.name())
                 .put("found", library.found())
                 .put("where", library.where().map(Object::toString).orElse(null))
-                .put("version", (String) null)
+                .put("version", version)
                 .put("why_not", library.found() ? null : library.whyNot().orElse(null));
     }
 
@@ -81,20 +105,47 @@ final class DevicesCommand implements Callable<Integer> {
                 document.at("/cpu/vector_bits").asInt(),
                 Units.number(document.at("/cpu/read_gb_per_s").asDouble()));
         VectorCheck.problem().ifPresent(problem -> output.print("Vectors: %s", problem));
-        List<String> unused = new ArrayList<>();
-        document.path("libraries").forEach(library -> {
-            String name = library.path("name").asText();
-            if (library.path("found").asBoolean()) {
-                output.print("%s: %s", name, library.path("where").asText());
-            } else if (CUDA.contains(name)) {
-                unused.add(name);
-            } else {
-                output.print(
-                        "%s: not found, a slower twin in Java is used. %s",
-                        name, library.path("why_not").asText());
-            }
+        document.path("libraries").forEach(this::printLibrary);
+        List<NativeLibrary> missing = CUDA.stream()
+                .map(CudaLibrary::library)
+                .filter(library -> !library.found())
+                .toList();
+        if (!missing.isEmpty()) {
+            output.print(
+                    "CUDA libraries not found: %s.",
+                    String.join(", ", missing.stream().map(NativeLibrary::name).toList()));
+            missing.stream()
+                    .flatMap(library -> library.rejected().stream())
+                    .forEach(rejected -> output.print("  cannot be used: %s", rejected));
+            output.print("  %s", missing.getFirst().searchedPlaces());
+            output.print("  to have them: pip install %s", String.join(" ", WHEELS));
+            output.print("  or a CUDA 13 toolkit; ESPALIER_CUDA_PATH names a folder that they are in.");
+        }
+        document.path("gpus").forEach(gpu -> {
+            output.print(
+                    "GPU: %s, compute capability %s, %s",
+                    gpu.path("name").asText(),
+                    gpu.path("compute_capability").asText(),
+                    Units.bytes(gpu.path("memory_bytes").asLong()));
         });
-        output.print("GPU: none. %s", document.path("gpu_why_not").asText());
-        output.print("Not used: %s", String.join(", ", unused));
+        Cuda cuda = Cuda.probe();
+        cuda.whyNot().ifPresent(why -> output.print("GPU: none that is usable, %s.", why));
+        if (cuda.usable()) {
+            output.print("Models are computed on the CPU: this version does not use the GPU for them yet.");
+        }
+    }
+
+    private void printLibrary(JsonNode library) {
+        String name = library.path("name").asText();
+        if (library.path("found").asBoolean()) {
+            String version = library.path("version").isNull()
+                    ? ""
+                    : " " + library.path("version").asText();
+            output.print("%s%s: %s", name, version, library.path("where").asText());
+        } else if (name.equals("openblas")) {
+            output.print(
+                    "%s: not found, a slower twin in Java is used. %s",
+                    name, library.path("why_not").asText());
+        }
     }
 }

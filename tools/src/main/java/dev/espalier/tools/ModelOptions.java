@@ -2,6 +2,7 @@ package dev.espalier.tools;
 
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.cpu.CpuBackend;
+import dev.espalier.natives.cuda.Cuda;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tools.bench.Formats;
@@ -97,8 +98,12 @@ final class ModelOptions {
         switch (device) {
             case "auto", "cpu" -> {}
             case "cuda" ->
-                throw new InputException(
-                        "--device cuda: this version computes on the CPU only; leave the option out, or say cpu.");
+                throw new InputException("--device cuda: "
+                        + Cuda.probe()
+                                .whyNot()
+                                .map(why -> "there is no usable GPU, " + why)
+                                .orElse("this version computes models on the CPU only")
+                        + "; leave the option out, or say cpu.");
             default -> throw new InputException("--device " + device + ": it must be auto, cpu or cuda.");
         }
     }

@@ -104,7 +104,51 @@ class ModelCommandsTest {
             assertEquals(
                     library.path("found").asBoolean(), library.path("why_not").isNull(), library.toString());
         }
-        assertFalse(devices.path("gpu_why_not").asText().isBlank());
+        boolean usable = devices.path("gpu_why_not").isNull();
+        assertFalse(usable && devices.path("gpus").isEmpty());
+        if (!usable) {
+            assertEquals(1, devices.path("gpu_why_not").asText().lines().count());
+        }
+        for (JsonNode gpu : devices.path("gpus")) {
+            assertTrue(gpu.path("compute_capability").asText().matches("\\d+\\.\\d"), gpu.toString());
+            assertTrue(gpu.path("memory_bytes").asLong() > 0, gpu.toString());
+        }
+    }
+
+    @Test
+    void devicesSaysInTextWhatIsMissingAndHowToGetIt() {
+        Cli cli = Cli.run("devices");
+        assertEquals(0, cli.code(), cli.err());
+        assertTrue(cli.out().contains("GPU: "), cli.out());
+        JsonNode libraries = Cli.json("devices").path("libraries");
+        for (JsonNode library : libraries) {
+            assertTrue(cli.out().contains(library.path("name").asText()), cli.out());
+            if (!library.path("found").asBoolean()
+                    && library.path("name").asText().startsWith("cu")) {
+                assertTrue(cli.out().contains("pip install") && cli.out().contains("ESPALIER_CUDA_PATH"), cli.out());
+            }
+        }
+    }
+
+    /// A GPU cannot compute a model yet, so the option is refused on every machine; without one, for the reason that
+    /// `devices` gives.
+    @Test
+    void aDeviceThatIsNotThereIsOneSentenceOnEveryVerb() throws IOException {
+        String text = Files.writeString(temp.resolve("text"), "a text").toString();
+        String out = temp.resolve("out").toString();
+        String whyNot = Cli.json("devices").path("gpu_why_not").asText("CPU only");
+        for (String[] verb : List.of(
+                words("generate", LLAMA, "--prompt-ids", "1"),
+                words("prune", LLAMA, "--out", out),
+                words("prune-and-serve", LLAMA),
+                words("serve", LLAMA),
+                words("eval", "perplexity", LLAMA, "--text", text),
+                words("bench", "decode", LLAMA))) {
+            String[] all = java.util.Arrays.copyOf(verb, verb.length + 2);
+            all[verb.length] = "--device";
+            all[verb.length + 1] = "cuda";
+            refused(2, all, "--device cuda", whyNot, "cpu");
+        }
     }
 
     @Test

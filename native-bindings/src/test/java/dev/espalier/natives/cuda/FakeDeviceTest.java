@@ -270,6 +270,37 @@ class FakeDeviceTest {
         assertEquals(before + 400, FakeCuda.made(Kind.DEVICE_MEMORY));
     }
 
+    @Test
+    void aUsableDeviceIsDescribed() {
+        Cuda cuda = Cuda.look();
+        assertTrue(cuda.usable(), () -> cuda.whyNot().orElseThrow());
+        assertEquals(new Cuda.Device(0, "Fake GPU", 9, 0, 4, 4L << 30), cuda.device());
+        assertEquals("sm_90", cuda.device().architecture());
+        assertEquals("9.0", cuda.device().computeCapability());
+        try (DeviceMemory memory = DeviceMemory.allocate(1 << 20, "m")) {
+            assertEquals((4L << 30) - memory.bytes(), cuda.freeBytes());
+        }
+    }
+
+    @Test
+    void withoutADriverOrWithTooOldAOneTheReasonSaysWhichIsNeeded() {
+        FakeCuda.driver(0, 1);
+        assertEquals(
+                "no NVIDIA driver is loaded (libcuda.so.1 was not found or does not work); CUDA 13 needs one of release "
+                        + "580 or newer",
+                Cuda.look().whyNot().orElseThrow());
+        FakeCuda.driver(12040, 1);
+        assertEquals(
+                "the NVIDIA driver supports CUDA 12.4 at most; CUDA 13 needs a driver of release 580 or newer",
+                Cuda.look().whyNot().orElseThrow());
+        assertThrows(CudaException.class, CudaStream::create);
+        assertThrows(CudaException.class, () -> DeviceMemory.allocate(8, "m"));
+        FakeCuda.driver(13000, 0);
+        Cuda none = Cuda.look();
+        assertTrue(none.whyNot().orElseThrow().startsWith("the NVIDIA driver shows no GPU"));
+        assertThrows(IllegalStateException.class, none::device);
+    }
+
     /// The tests above say something only if the fake does notice: a double free, an end that was written beyond, a copy out
     /// of what was freed, a stream that is none.
     @Test

@@ -1,0 +1,114 @@
+package dev.espalier.natives.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.espalier.natives.NativeLibrary;
+import dev.espalier.natives.cuda.generated.cublas.Cublas;
+import dev.espalier.natives.cuda.generated.cublaslt.CublasLt;
+import dev.espalier.natives.cuda.generated.cuda.CudaDriver;
+import dev.espalier.natives.cuda.generated.cudart.CudaRt;
+import dev.espalier.natives.cuda.generated.cusolver.Cusolver;
+import dev.espalier.natives.cuda.generated.cusparse.Cusparse;
+import dev.espalier.natives.cuda.generated.cusparselt.CusparseLt;
+import java.lang.invoke.MethodHandle;
+import java.lang.reflect.Method;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.EnumSource.Mode;
+
+/// The real libraries, as far as they go without a GPU: every function that is bound is there, and versions are told. Where a
+/// library is not installed, its tests are skipped with the reason; `CONTRIBUTING.md` says how to install them.
+class CudaLibrariesTest {
+    static void assumeThere(CudaLibrary library) {
+        NativeLibrary found = library.library();
+        String group = library == CudaLibrary.DRIVER ? "GPU: no driver, " : "CUDA libraries: ";
+        assumeTrue(found.found(), () -> group + library.baseName() + " is not installed");
+    }
+
+    @ParameterizedTest
+    @EnumSource(mode = Mode.EXCLUDE, names = "NVJITLINK")
+    void everyBoundFunctionIsInItsLibrary(CudaLibrary library) throws Exception {
+        assumeThere(library);
+        Class<?> bindings = bindings(library);
+        List<String> missing = new ArrayList<>();
+        int bound = 0;
+        for (Method method : bindings.getMethods()) {
+            if (method.getName().endsWith("$handle")) {
+                bound++;
+                try {
+                    MethodHandle handle = (MethodHandle) method.invoke(null);
+                    assertTrue(handle.type().parameterCount() >= 0);
+                } catch (java.lang.reflect.InvocationTargetException e) {
+                    missing.add(method.getName());
+                }
+            }
+        }
+        assertEquals(List.of(), missing);
+        assertEquals(functions(library), bound);
+    }
+
+    private static Class<?> bindings(CudaLibrary library) {
+        return switch (library) {
+            case DRIVER -> CudaDriver.class;
+            case CUDART -> CudaRt.class;
+            case NVRTC -> dev.espalier.natives.cuda.generated.nvrtc.Nvrtc.class;
+            case CUBLASLT -> CublasLt.class;
+            case CUBLAS -> Cublas.class;
+            case CUSPARSE -> Cusparse.class;
+            case CUSOLVER -> Cusolver.class;
+            case CUSPARSELT -> CusparseLt.class;
+            case NVJITLINK -> throw new AssertionError();
+        };
+    }
+
+    /// As many as the include lists name: a binding that was lost is seen.
+    private static int functions(CudaLibrary library) {
+        return switch (library) {
+            case DRIVER -> 20;
+            case CUDART -> 52;
+            case NVRTC -> 24;
+            case CUBLASLT -> 18;
+            case CUBLAS -> 29;
+            case CUSPARSE -> 35;
+            case CUSOLVER -> 22;
+            case CUSPARSELT -> 31;
+            case NVJITLINK -> 0;
+        };
+    }
+
+    @ParameterizedTest
+    @EnumSource(
+            mode = Mode.EXCLUDE,
+            names = {"DRIVER", "NVJITLINK"})
+    void theLibraryTellsAVersionOfCuda13(CudaLibrary library) {
+        assumeThere(library);
+        String version = library.version().orElseThrow();
+        String major = version.substring(0, version.indexOf('.'));
+        assertTrue(
+                List.of("13", "12", "0").contains(major)
+                        && Arrays.stream(version.split("\\.")).count() >= 2,
+                library + " " + version);
+        assertTrue(library.library().where().orElseThrow().isAbsolute());
+    }
+
+    @Test
+    void withoutAGpuTheReasonIsOneSentenceAndWithOneItIsDescribed() {
+        Cuda cuda = Cuda.probe();
+        assertEquals(cuda.usable(), cuda.whyNot().isEmpty());
+        if (cuda.usable()) {
+            assertFalse(cuda.device().name().isBlank());
+            assertTrue(cuda.device().memoryBytes() > 1L << 30);
+            assertTrue(cuda.freeBytes() <= cuda.device().memoryBytes());
+        } else {
+            String why = cuda.whyNot().orElseThrow();
+            assertTrue(why.lines().count() == 1 && !why.endsWith("."), why);
+        }
+    }
+}
