@@ -8,7 +8,6 @@ import dev.espalier.model.Site;
 import dev.espalier.model.Workspace;
 import dev.espalier.natives.os.Memory;
 import dev.espalier.prune.calibrate.BlockWalk;
-import dev.espalier.prune.solver.Solver;
 import dev.espalier.tensor.DType;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -65,13 +64,13 @@ public record PruneNeed(List<Layer> layers, long peakBytes, long fileBytes, long
             List<Projection> projections = block.projections();
             for (int i = 0; i < projections.size(); i++) {
                 Linear linear = block.linear(projections.get(i));
-                long scratch = scratch(plan.solver(), linear, samples > 0);
+                long scratch = scratch(plan, linear, samples > 0);
                 List<Site> alive = projections.subList(i, projections.size()).stream()
                         .map(Projection::site)
                         .distinct()
                         .toList();
                 long bytes = scratch + alive.stream().mapToLong(grams::get).sum();
-                double work = work(plan.solver(), linear, samples > 0, heldOut > 0);
+                double work = work(plan, linear, samples > 0, heldOut > 0);
                 layers.add(
                         new Layer(block.weightName(projections.get(i)), linear.rows(), linear.columns(), bytes, work));
                 multiplications += work;
@@ -103,19 +102,23 @@ public record PruneNeed(List<Layer> layers, long peakBytes, long fileBytes, long
         return "%.0f MiB".formatted(Math.ceil(bytes / 0x1p20));
     }
 
-    /// Two copies of the layer, what the solver keeps for all layers of the site, and the larger of what it takes while it
-    /// works and what measuring takes.
-    private static long scratch(Solver solver, Linear linear, boolean calibrated) {
+    /// Two copies of the layer, what the solver keeps for all layers of the site, and the largest of what it takes while it
+    /// works, what refining takes and what measuring takes.
+    private static long scratch(PrunePlan plan, Linear linear, boolean calibrated) {
         long o = linear.rows();
         long n = linear.columns();
         long measuring = calibrated ? (n * n + o * n) * Float.BYTES : 0;
-        return 2 * o * n * Float.BYTES + solver.sharedBytes(n) + Math.max(solver.scratchBytes(o, n), measuring);
+        long solving = Math.max(
+                plan.solver().scratchBytes(o, n), plan.refinement().scratchBytes(o, n));
+        return 2 * o * n * Float.BYTES + plan.solver().sharedBytes(n) + Math.max(solving, measuring);
     }
 
-    private static double work(Solver solver, Linear linear, boolean calibrated, boolean heldOut) {
+    private static double work(PrunePlan plan, Linear linear, boolean calibrated, boolean heldOut) {
         double o = linear.rows();
         double n = linear.columns();
         double measuring = calibrated ? 2 * o * n * n * (heldOut ? 2 : 1) : 0;
-        return solver.multiplications(linear.rows(), linear.columns()) + measuring;
+        return plan.solver().multiplications(linear.rows(), linear.columns())
+                + plan.refinement().multiplications(linear.rows(), linear.columns(), plan.sparsity())
+                + measuring;
     }
 }

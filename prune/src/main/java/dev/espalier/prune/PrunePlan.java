@@ -3,6 +3,7 @@ package dev.espalier.prune;
 import dev.espalier.prune.pattern.NOfM;
 import dev.espalier.prune.pattern.Pattern;
 import dev.espalier.prune.pattern.Unstructured;
+import dev.espalier.prune.solver.Refinement;
 import dev.espalier.prune.solver.Solver;
 import dev.espalier.prune.solver.Solvers;
 import dev.espalier.tensor.InputException;
@@ -14,7 +15,14 @@ import dev.espalier.tensor.InputException;
 /// @param sparsity fraction of each layer's weights to prune, 0 to below 1; an N:M pattern's own
 /// @param damping a fraction of the Gram matrix's mean diagonal; NaN: the method's own, more where tokens are few
 /// @param referenceQuirks counts, ties and damping as the papers' released codes have them
-public record PrunePlan(Solver solver, Pattern pattern, double sparsity, double damping, boolean referenceQuirks) {
+/// @param refinement what is done to each layer after the solver
+public record PrunePlan(
+        Solver solver,
+        Pattern pattern,
+        double sparsity,
+        double damping,
+        boolean referenceQuirks,
+        Refinement refinement) {
     /// The sparsity of those who ask for none.
     public static final double DEFAULT_SPARSITY = 0.5;
 
@@ -41,6 +49,17 @@ public record PrunePlan(Solver solver, Pattern pattern, double sparsity, double 
     /// @throws InputException if an option names nothing, or they contradict each other
     public static PrunePlan of(
             String method, String pattern, Double sparsity, String damping, boolean referenceQuirks) {
+        return of(method, pattern, sparsity, damping, referenceQuirks, null);
+    }
+
+    /// The same with a refinement's name; null: none.
+    public static PrunePlan of(
+            String method,
+            String pattern,
+            Double sparsity,
+            String damping,
+            boolean referenceQuirks,
+            String refinement) {
         Pattern chosen = pattern == null ? Unstructured.INSTANCE : Pattern.parse(pattern);
         double own = chosen instanceof NOfM group ? group.sparsity() : DEFAULT_SPARSITY;
         return new PrunePlan(
@@ -48,7 +67,13 @@ public record PrunePlan(Solver solver, Pattern pattern, double sparsity, double 
                 chosen,
                 sparsity == null ? own : sparsity,
                 damping(damping),
-                referenceQuirks);
+                referenceQuirks,
+                refinement == null ? Refinement.NONE : Refinement.named(refinement));
+    }
+
+    /// Whether it takes calibration text.
+    public boolean usesData() {
+        return solver.usesData() || refinement != Refinement.NONE;
     }
 
     private static double damping(String text) {
@@ -70,10 +95,18 @@ public record PrunePlan(Solver solver, Pattern pattern, double sparsity, double 
     /// max(1, 32 · features / tokens), at most 1. With few tokens a feature the Gram matrix knows the sample rather than
     /// the text, and more damping loses less on other text. NaN if the method has none.
     double dampingFor(int features, long tokens) {
+        return dampingFor(solver.damping(), features, tokens);
+    }
+
+    /// The refinement's damping of such a layer, if its solver had none.
+    double refinementDampingFor(int features, long tokens) {
+        return dampingFor(Refinement.DAMPING, features, tokens);
+    }
+
+    private double dampingFor(double own, int features, long tokens) {
         if (!Double.isNaN(damping)) {
             return damping;
         }
-        double own = solver.damping();
         return referenceQuirks || Double.isNaN(own)
                 ? own
                 : Math.min(1, own * Math.max(1, 32.0 * features / Math.max(1, tokens)));

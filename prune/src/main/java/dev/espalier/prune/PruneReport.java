@@ -60,6 +60,7 @@ public record PruneReport(
             json.put("damping", plan.damping());
         }
         json.put("reference_quirks", plan.referenceQuirks());
+        json.put("refine", plan.refinement().text());
         ObjectNode from = json.putObject("calibration");
         from.put("source", calibration == null ? "none" : calibration.source());
         from.put("samples", calibration == null ? 0 : calibration.windows().size());

@@ -460,6 +460,48 @@ class LayerwisePrunerTest {
 
     /// 0.7 of all weights, not of what the first run left.
     @ParameterizedTest
+    @ValueSource(strings = {"pcg", "backsolve", "swap"})
+    void refinementsLowerEachLayersErrorAndKeepItsZeros(String refinement) {
+        List<PruneReport> reports = new ArrayList<>();
+        for (String refine : List.of("none", refinement)) {
+            try (CpuBackend backend = new CpuBackend(2);
+                    Model model = TestModels.load(TestModels.family("llama-mha"), backend)) {
+                PrunePlan plan = PrunePlan.of("magnitude", "2:4", null, null, false, refine);
+                reports.add(prune(model, plan, data(model, 8, 32), PruneSink.NONE));
+                assertEquals(refine, reports.getLast().toJson("x").path("refine").asText());
+            }
+        }
+        LayerReport before = reports.get(0).layers().getFirst();
+        LayerReport after = reports.get(1).layers().getFirst();
+        assertTrue(after.relativeError() < 0.95 * before.relativeError(), before + " " + after);
+        assertEquals(reports.get(0).zeros(), reports.get(1).zeros());
+    }
+
+    @Test
+    void aRefinementNeedsTextAndSaysSo() {
+        try (CpuBackend backend = new CpuBackend(1);
+                Model model = TestModels.load(TestModels.family("llama-mha"), backend)) {
+            PrunePlan plan = PrunePlan.of("magnitude", null, null, null, false, "pcg");
+            InputException refusal =
+                    assertThrows(InputException.class, () -> prune(model, plan, null, PruneSink.NONE));
+            assertEquals("refine pcg needs calibration text", refusal.getMessage());
+        }
+    }
+
+    /// 16 tokens for 64 features or more, and hardly any damping: the solver fits the sample.
+    @Test
+    void anErrorThatHoldsForTheSampleOnlyIsPointedOut() {
+        try (CpuBackend backend = new CpuBackend(1);
+                Model model = TestModels.load(TestModels.family("llama-mha"), backend)) {
+            PrunePlan plan = PrunePlan.of("sparsegpt", null, 0.5, "0.001", false);
+            PruneReport report = prune(model, plan, data(model, 1, 16), PruneSink.NONE);
+            LayerReport first = report.layers().getFirst();
+            assertTrue(first.heldOutError() > 1.25 * first.relativeError(), first.toString());
+            assertTrue(first.note().contains("held-out"), first.note());
+        }
+    }
+
+    @ParameterizedTest
     @MethodSource("solvers")
     void pruningOnceMoreCountsTheOldZeros(String solver) {
         try (CpuBackend backend = new CpuBackend(2);

@@ -16,6 +16,7 @@ import dev.espalier.prune.PrunePlan;
 import dev.espalier.prune.PruneReport;
 import dev.espalier.prune.PruneSink;
 import dev.espalier.prune.calibrate.CalibrationData;
+import dev.espalier.prune.solver.Refinement;
 import dev.espalier.prune.solver.Solver;
 import dev.espalier.prune.solver.Solvers;
 import dev.espalier.tensor.InputException;
@@ -26,6 +27,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Iterator;
 import java.util.Locale;
 import java.util.Map;
@@ -51,6 +53,14 @@ final class PruneOptions {
             completionCandidates = Methods.class,
             description = "One of ${COMPLETION-CANDIDATES}. Default: the last, the best there is.")
     private String method;
+
+    /// The names that `--refine` takes.
+    static final class Refinements implements Iterable<String> {
+        @Override
+        public Iterator<String> iterator() {
+            return Arrays.stream(Refinement.values()).map(Refinement::text).iterator();
+        }
+    }
 
     /// The names that `--method` takes.
     static final class Methods implements Iterable<String> {
@@ -109,6 +119,17 @@ final class PruneOptions {
     private String damping;
 
     @Option(
+            names = "--refine",
+            paramLabel = "NAME",
+            completionCandidates = Refinements.class,
+            description = {
+                "What is done to each layer after the method, one of ${COMPLETION-CANDIDATES}. pcg: the best weights on its"
+                        + " support, iteratively; backsolve: the same exactly, slow on wide layers; swap: pruned and kept"
+                        + " weights change places. Default: none."
+            })
+    private String refinement;
+
+    @Option(
             names = "--reference-quirks",
             description = "Counts, ties and damping exactly as the papers' released codes have them.")
     private boolean referenceQuirks;
@@ -163,7 +184,7 @@ final class PruneOptions {
         if (out != null) {
             CheckpointWriter.requireFree(out);
         }
-        return PrunePlan.of(method, pattern, sparsity, damping, referenceQuirks);
+        return PrunePlan.of(method, pattern, sparsity, damping, referenceQuirks, refinement);
     }
 
     /// Refuses a plan that does not fit `loaded`, before any work.
@@ -187,7 +208,7 @@ final class PruneOptions {
     }
 
     private PruneNeed need(LoadedModel loaded, PrunePlan plan) {
-        int windows = plan.solver().usesData() ? samples() : 0;
+        int windows = plan.usesData() ? samples() : 0;
         return PruneNeed.of(loaded.model(), plan, windows, (windows + 9) / 10, seqLen(loaded));
     }
 
@@ -210,7 +231,7 @@ final class PruneOptions {
     ///
     /// @throws InputException if the text cannot be used
     CalibrationData calibration(LoadedModel loaded, PrunePlan plan, OutputOptions output) {
-        if (calibration == null && !plan.solver().usesData()) {
+        if (calibration == null && !plan.usesData()) {
             return null;
         }
         CalibrationData.Request request = new CalibrationData.Request(samples(), seqLen(loaded), seed, order);
@@ -299,7 +320,7 @@ final class PruneOptions {
 
     /// Prints what pruning `loaded` would take.
     void printNeed(LoadedModel loaded, PrunePlan plan, OutputOptions output) {
-        int windows = plan.solver().usesData() ? samples() : 0;
+        int windows = plan.usesData() ? samples() : 0;
         int seqLen = seqLen(loaded);
         PruneNeed need = need(loaded, plan);
         Table table = new Table("layer", "rows", "cols", "memory", "Gmul");

@@ -105,6 +105,19 @@ class PruneCommandsTest {
     }
 
     @Test
+    void refinementIsAStageOfItsOwnAndAnUnknownOneIsRefused() {
+        String[] calibration = {"--samples", "2", "--seq-len", "32", "--method", "wanda", "--sparsity", "0.6"};
+        JsonNode plain = prune(join(calibration, "--out", out("plain")));
+        JsonNode refined = prune(join(calibration, "--out", out("refined"), "--refine", "pcg"));
+        assertEquals("none", plain.path("refine").asText());
+        assertEquals("pcg", refined.path("refine").asText());
+        assertEquals(plain.at("/total/zeros"), refined.at("/total/zeros"));
+        assertTrue(refined.at("/layers/0/relative_error").asDouble()
+                < plain.at("/layers/0/relative_error").asDouble());
+        refused(2, words("prune", LLAMA, "--out", out("none"), "--refine", "polish"), "none, pcg, backsolve, swap");
+    }
+
+    @Test
     void whatIsNotPrunedKeepsItsBytesAndTypes() throws IOException {
         for (String fixture : List.of("llama-bf16", "llama-f16", "opt-350m-style", "llama-bias", "llama-shards")) {
             Path source = Fixtures.family(fixture);

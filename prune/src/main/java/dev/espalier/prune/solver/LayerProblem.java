@@ -32,6 +32,12 @@ public record LayerProblem(
         Workers workers,
         Scratch memory) {
 
+    /// The same layer with another damping.
+    public LayerProblem withDamping(double other) {
+        return new LayerProblem(
+                name, weight, gram, pattern, sparsity, other, referenceQuirks, algebra, workers, memory);
+    }
+
     /// The exact budget of the whole layer.
     Budget exactBudget(Budget.Granularity granularity) {
         return Budget.exact(pattern.pruned(weight.rows(), weight.columns(), sparsity), granularity);
