@@ -1,24 +1,34 @@
 package dev.espalier.natives.cuda;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.espalier.natives.NativeLibrary;
 import dev.espalier.natives.cuda.generated.cublas.Cublas;
 import dev.espalier.natives.cuda.generated.cublaslt.CublasLt;
+import dev.espalier.natives.cuda.generated.cublaslt.cublasLtMatmulAlgo_t;
 import dev.espalier.natives.cuda.generated.cuda.CudaDriver;
 import dev.espalier.natives.cuda.generated.cudart.CudaRt;
 import dev.espalier.natives.cuda.generated.cusolver.Cusolver;
 import dev.espalier.natives.cuda.generated.cusparse.Cusparse;
 import dev.espalier.natives.cuda.generated.cusparselt.CusparseLt;
+import dev.espalier.natives.cuda.generated.cusparselt.cusparseLtHandle_t;
+import dev.espalier.natives.cuda.generated.cusparselt.cusparseLtMatmulPlan_t;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.reflect.Method;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.EnumSource.Mode;
@@ -96,6 +106,101 @@ class CudaLibrariesTest {
                         && Arrays.stream(version.split("\\.")).count() >= 2,
                 library + " " + version);
         assertTrue(library.library().where().orElseThrow().isAbsolute());
+    }
+
+    /// A handle needs a GPU; without one, the call fails with the library's own name for its code, and nothing crashes.
+    @ParameterizedTest
+    @EnumSource(names = {"CUBLAS", "CUBLASLT", "CUSPARSE", "CUSPARSELT", "CUSOLVER"})
+    void aHandleIsMadeOrTheLibrarysNameForTheCodeIsTold(CudaLibrary library) {
+        assumeThere(library);
+        assumeThere(CudaLibrary.CUDART);
+        try (AutoCloseable handle = switch (library) {
+            case CUBLAS -> CuBlas.create();
+            case CUBLASLT -> CuBlasLt.create();
+            case CUSPARSE -> CuSparse.create();
+            case CUSPARSELT -> CuSparseLt.create();
+            case CUSOLVER -> CuSolver.create();
+            default -> throw new AssertionError();
+        }) {
+            assertTrue(Cuda.probe().usable(), handle + " was made without a GPU");
+        } catch (CudaException e) {
+            assertFalse(Cuda.probe().usable(), e.getMessage());
+            assertTrue(e.codeName().endsWith("_STATUS_NOT_INITIALIZED"), e.getMessage());
+            assertEquals(1, e.code());
+        } catch (Exception e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    @Test
+    void withoutAGpuEveryCallOfTheRuntimeIsRefusedWithItsName() {
+        assumeThere(CudaLibrary.CUDART);
+        assumeFalse(Cuda.probe().usable(), "GPU: there is one, which refuses nothing");
+        for (Executable call : List.<Executable>of(
+                () -> DeviceMemory.allocate(16, "m"),
+                () -> PinnedMemory.allocate(16, "p"),
+                CudaStream::create,
+                CudaEvent::create,
+                () -> CudaModule.load("nothing", new byte[] {1, 2, 3}))) {
+            CudaException failure = assertThrows(CudaException.class, call);
+            assertTrue(failure.codeName().startsWith("cudaError"), failure.getMessage());
+        }
+    }
+
+    @Test
+    void aProductIsDescribedToCuBlasLtWithoutAGpu() {
+        assumeThere(CudaLibrary.CUBLASLT);
+        CuBlasLt.Shape shape = new CuBlasLt.Shape(3, 4096, 11008, CudaType.BF16, CudaType.F32);
+        for (int i = 0; i < 100; i++) {
+            CuBlasLt.Description description = new CuBlasLt.Description(shape, 1 << 20);
+            description.close();
+            description.close();
+        }
+    }
+
+    @Test
+    void parametersOfCuSolverAreMadeAndGivenBackWithoutAGpu() {
+        assumeThere(CudaLibrary.CUSOLVER);
+        CudaHandle parameters = CuSolver.parameters();
+        assertTrue(parameters.get().address() != 0);
+        parameters.close();
+        assertThrows(IllegalStateException.class, parameters::get);
+    }
+
+    @Test
+    void matricesAreDescribedToCuSparseWithoutAGpu() {
+        assumeThere(CudaLibrary.CUSPARSE);
+        try (Arena arena = Arena.ofConfined()) {
+            // Addresses are only noted; these are of no memory.
+            MemorySegment somewhere = MemorySegment.ofAddress(1 << 20);
+            MemorySegment slot = arena.allocate(ValueLayout.ADDRESS);
+            assertEquals(
+                    0,
+                    Cusparse.cusparseCreateCsr(
+                            slot,
+                            64,
+                            128,
+                            1000,
+                            somewhere,
+                            somewhere,
+                            somewhere,
+                            Cusparse.CUSPARSE_INDEX_32I(),
+                            Cusparse.CUSPARSE_INDEX_32I(),
+                            Cusparse.CUSPARSE_INDEX_BASE_ZERO(),
+                            CudaType.BF16.code()));
+            MemorySegment matrix = Runtime.handle(slot);
+            MemorySegment sizes = arena.allocate(ValueLayout.JAVA_LONG, 3);
+            assertEquals(0, Cusparse.cusparseSpMatGetSize(matrix, sizes, sizes.asSlice(8), sizes.asSlice(16)));
+            assertArrayEquals(new long[] {64, 128, 1000}, sizes.toArray(ValueLayout.JAVA_LONG));
+            assertEquals(0, Cusparse.cusparseDestroySpMat(matrix));
+        }
+    }
+
+    @Test
+    void theOpaqueStructsOfCuSparseLtFitWhereTheyAreAllocated() {
+        assertTrue(cusparseLtHandle_t.layout().byteSize() <= 16384);
+        assertTrue(cusparseLtMatmulPlan_t.layout().byteSize() <= 16384);
+        assertEquals(64, cublasLtMatmulAlgo_t.layout().byteSize());
     }
 
     @Test

@@ -26,7 +26,7 @@ import org.junit.jupiter.api.Test;
 @Tag("fake-cuda")
 class FakeDeviceTest {
     /// `y[i] += a x[i]` for i < n, and every argument type.
-    private static final String TWINS = """
+    static final String TWINS = """
             #include <stddef.h>
             void axpy(const void *const *args, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz) {
                 float *y = *(float **)args[0];

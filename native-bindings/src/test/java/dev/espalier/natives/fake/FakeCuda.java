@@ -20,8 +20,8 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
-/// A CUDA runtime without a device, for tests: `cudart.c` beside this class, compiled with the kernels' host twins into one
-/// `libcudart.so.13` that [dev.espalier.natives.cuda.CudaLibrary] then finds before any other.
+/// A CUDA runtime without a device, for tests: `cudart.c` beside this class, the few calls of cuBLAS and its like in
+/// `libraries.c`, and the kernels' host twins, compiled into one library that [dev.espalier.natives.cuda.CudaLibrary] then finds before any other.
 ///
 /// A library stays loaded as long as the process, so tests with the fake run in a JVM of their own: they are tagged
 /// `fake-cuda`, which is an execution of its own in the module's pom. How a twin is declared, `cudart.c` says.
@@ -34,10 +34,16 @@ public final class FakeCuda {
         EVENT,
         GRAPH,
         GRAPH_EXEC,
-        LIBRARY
+        LIBRARY,
+        /// A handle of cuBLAS or one of its like.
+        HANDLE,
+        /// What such a library was told about a matrix or a product.
+        DESCRIPTOR
     }
 
     private static final String NAME = "libcudart.so.13";
+    private static final List<String> LIBRARIES = List.of(
+            "libcublas.so.13", "libcublasLt.so.13", "libcusparse.so.12", "libcusparseLt.so.0", "libcusolver.so.12");
 
     private static Path folder;
     private static SymbolLookup symbols;
@@ -67,7 +73,8 @@ public final class FakeCuda {
                     compiler(), "-std=gnu11", "-O2", "-Wall", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"));
             command.addAll(
                     List.of("-Wl,-soname," + NAME, "-o", made.resolve(NAME).toString()));
-            command.add(write(made.resolve("cudart.c"), source()));
+            Files.writeString(made.resolve("cudart.c"), source("cudart.c"));
+            command.add(write(made.resolve("libraries.c"), source("libraries.c")));
             for (int i = 0; i < twins.size(); i++) {
                 command.add(write(made.resolve("twin" + i + ".c"), twins.get(i)));
             }
@@ -81,6 +88,9 @@ public final class FakeCuda {
                 throw new IllegalStateException("the C compiler did not end within two minutes");
             }
             assertEquals(0, process.exitValue(), Files.readString(made.resolve("log")));
+            for (String library : LIBRARIES) {
+                Files.createSymbolicLink(made.resolve(library), Path.of(NAME));
+            }
             return made;
         } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -103,8 +113,8 @@ public final class FakeCuda {
         throw new AssertionError();
     }
 
-    private static String source() throws IOException {
-        try (InputStream in = FakeCuda.class.getResourceAsStream("cudart.c")) {
+    private static String source(String name) throws IOException {
+        try (InputStream in = FakeCuda.class.getResourceAsStream(name)) {
             return new String(in.readAllBytes(), StandardCharsets.UTF_8);
         }
     }

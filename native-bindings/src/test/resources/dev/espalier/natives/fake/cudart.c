@@ -31,7 +31,7 @@ enum {
     CAPTURE_UNSUPPORTED = 900
 };
 
-enum kind { DEVICE, PINNED, STREAM, EVENT, GRAPH, EXEC, LIBRARY, KINDS };
+enum kind { DEVICE, PINNED, STREAM, EVENT, GRAPH, EXEC, LIBRARY, HANDLE, DESCRIPTOR, KINDS };
 
 typedef struct { unsigned x, y, z; } dim3;
 typedef void twin(const void *const *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned);
@@ -58,6 +58,8 @@ typedef struct object {
     work *first, *last;
     struct timespec time; /* events only */
     int recorded;
+    long n[8]; /* descriptors of the other libraries only: sizes and pointers */
+    void *at[3];
 } object;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
