@@ -275,7 +275,9 @@ public final class LayerwisePruner implements Pruner {
         workers.rows(w.rows(), 1, (from, to, thread) -> {
             for (long i = (long) from * w.columns(); i < (long) to * w.columns(); i++) {
                 dtype.set(rounded.segment(), i, DType.F32.get(w.segment(), i));
-                float value = dtype.get(rounded.segment(), i);
+                // Adding 0 makes 0.0 of -0.0, as files have it.
+                float value = dtype.get(rounded.segment(), i) + 0f;
+                dtype.set(rounded.segment(), i, value);
                 DType.F32.set(w.segment(), i, value);
                 zeros[(int) (i / w.columns())] += value == 0 ? 1 : 0;
             }

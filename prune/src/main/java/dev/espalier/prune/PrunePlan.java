@@ -1,5 +1,6 @@
 package dev.espalier.prune;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.prune.pattern.NOfM;
 import dev.espalier.prune.pattern.Pattern;
 import dev.espalier.prune.pattern.Unstructured;
@@ -89,6 +90,22 @@ public record PrunePlan(
         } catch (NumberFormatException e) {
             throw new InputException("damping '" + text + "': it must be a number, 0 or more, or auto", e);
         }
+    }
+
+    /// Puts every option into `json`, as reports name it; [Journal] tells plans apart by it.
+    void putInto(ObjectNode json) {
+        json.put("method", solver.name());
+        json.put("pattern", pattern.name());
+        json.put("sparsity", sparsity);
+        json.put("allocation", "uniform");
+        json.put("rows", "uniform");
+        if (Double.isNaN(damping)) {
+            json.put("damping", "auto");
+        } else {
+            json.put("damping", damping);
+        }
+        json.put("reference_quirks", referenceQuirks);
+        json.put("refine", refinement.text());
     }
 
     /// The damping of a layer of `features` inputs that saw `tokens` tokens: what was asked for, or the method's own times

@@ -49,18 +49,7 @@ public record PruneReport(
     public ObjectNode toJson(String out) {
         ObjectNode json = JsonNodeFactory.instance.objectNode();
         json.put("model", model);
-        json.put("method", plan.solver().name());
-        json.put("pattern", plan.pattern().name());
-        json.put("sparsity", plan.sparsity());
-        json.put("allocation", "uniform");
-        json.put("rows", "uniform");
-        if (Double.isNaN(plan.damping())) {
-            json.put("damping", "auto");
-        } else {
-            json.put("damping", plan.damping());
-        }
-        json.put("reference_quirks", plan.referenceQuirks());
-        json.put("refine", plan.refinement().text());
+        plan.putInto(json);
         ObjectNode from = json.putObject("calibration");
         from.put("source", calibration == null ? "none" : calibration.source());
         from.put("samples", calibration == null ? 0 : calibration.windows().size());

@@ -62,7 +62,17 @@ public final class CheckpointWriter implements AutoCloseable {
     /// @throws IOException if there is not enough room or the disk fails
     public static CheckpointWriter open(Checkpoint source, Path out, SaveAs saveAs, Map<String, String> metadata)
             throws IOException {
-        CheckpointWriter writer = new CheckpointWriter(source, out, saveAs, OutputFolder.open(out));
+        return open(source, out, saveAs, metadata, false);
+    }
+
+    /// The same; with `resume`, what an earlier writer of `out` left in its [#journal] stays there.
+    ///
+    /// @throws InputException if `out` cannot be used
+    /// @throws IOException if there is not enough room or the disk fails
+    public static CheckpointWriter open(
+            Checkpoint source, Path out, SaveAs saveAs, Map<String, String> metadata, boolean resume)
+            throws IOException {
+        CheckpointWriter writer = new CheckpointWriter(source, out, saveAs, OutputFolder.open(out, resume));
         try {
             writer.metadata.putAll(source.metadata());
             writer.metadata.keySet().removeAll(PACKED_KEYS);
@@ -73,6 +83,14 @@ public final class CheckpointWriter implements AutoCloseable {
             writer.close();
             throw e;
         }
+    }
+
+    /// The folder for notes from which a later writer of `out` can go on: it outlives this one unless it is empty, or the
+    /// checkpoint is complete.
+    ///
+    /// @throws IOException if the path cannot be looked at
+    public static Path journal(Path out) throws IOException {
+        return OutputFolder.partial(out).resolve(OutputFolder.KEPT);
     }
 
     /// Checks that `out` can be written later: it does not exist or is an empty folder.
@@ -303,7 +321,8 @@ public final class CheckpointWriter implements AutoCloseable {
         if (reason.startsWith("writing ")) {
             return e;
         }
-        return new IOException("writing " + out + " failed: " + reason + "; nothing was left there.", e);
+        String left = folder.keeps() ? "what is finished is kept for --resume." : "nothing was left there.";
+        return new IOException("writing " + out + " failed: " + reason + "; " + left, e);
     }
 
     /// Ends the work; without [#finish] before it, nothing is left.

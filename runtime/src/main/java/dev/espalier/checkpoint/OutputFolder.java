@@ -14,13 +14,18 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.Comparator;
 import java.util.List;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 
 /// A folder that appears under its name only when it is complete.
 ///
 /// Until then its files lie in `NAME.partial` beside it, locked against a second writer. [#publish] forces them to the
-/// disk and renames the folder; whatever else ends the work, Ctrl-C included, removes it.
+/// disk and renames the folder; whatever else ends the work, Ctrl-C included, removes it, all but the subfolder [#KEPT] if
+/// there is something in it: what a later run can go on from.
 final class OutputFolder implements AutoCloseable {
+    /// The subfolder that outlives work that failed, and is gone when it is complete.
+    static final String KEPT = "journal";
+
     private static final String LOCK = ".espalier-lock";
 
     private final Path target;
@@ -37,15 +42,12 @@ final class OutputFolder implements AutoCloseable {
 
     /// Prepares `NAME.partial` for the folder `out`.
     ///
+    /// @param resume whether what an earlier run kept stays
     /// @throws InputException if `out` is taken, or somebody else is writing it
-    static OutputFolder open(Path out) throws IOException {
+    static OutputFolder open(Path out, boolean resume) throws IOException {
         requireFree(out);
-        Path target =
-                Files.exists(out) ? out.toRealPath() : out.toAbsolutePath().normalize();
-        if (target.getFileName() == null) {
-            throw new InputException(out + " cannot be an output folder.");
-        }
-        Path partial = target.resolveSibling(target.getFileName() + ".partial");
+        Path target = target(out);
+        Path partial = partial(out);
         FileChannel lock = null;
         try {
             Files.createDirectories(partial);
@@ -56,7 +58,7 @@ final class OutputFolder implements AutoCloseable {
                         + " is locked); wait for it, or give another folder.");
             }
             OutputFolder folder = new OutputFolder(target, partial, lock);
-            folder.clear(false);
+            folder.clear(false, resume);
             Runtime.getRuntime().addShutdownHook(folder.hook);
             return folder;
         } catch (AccessDeniedException | FileAlreadyExistsException e) {
@@ -85,6 +87,27 @@ final class OutputFolder implements AutoCloseable {
         }
     }
 
+    private static Path target(Path out) throws IOException {
+        Path target =
+                Files.exists(out) ? out.toRealPath() : out.toAbsolutePath().normalize();
+        if (target.getFileName() == null) {
+            throw new InputException(out + " cannot be an output folder.");
+        }
+        return target;
+    }
+
+    /// The folder in which `out` is prepared.
+    static Path partial(Path out) throws IOException {
+        Path target = target(out);
+        return target.resolveSibling(target.getFileName() + ".partial");
+    }
+
+    /// Whether something outlives this work if it fails now.
+    boolean keeps() {
+        String[] kept = partial.resolve(KEPT).toFile().list();
+        return kept != null && kept.length > 0;
+    }
+
     /// Where the files are written.
     Path path() {
         return partial;
@@ -96,7 +119,7 @@ final class OutputFolder implements AutoCloseable {
             throw new IOException("writing " + target + " was interrupted");
         }
         try (Stream<Path> files = Files.list(partial)) {
-            for (Path file : (Iterable<Path>) files::iterator) {
+            for (Path file : (Iterable<Path>) files.filter(Files::isRegularFile)::iterator) {
                 try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
                     channel.force(true);
                 }
@@ -106,6 +129,7 @@ final class OutputFolder implements AutoCloseable {
         Files.delete(partial.resolve(LOCK));
         Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
         done = true;
+        remove(target.resolve(KEPT), file -> false);
         // The new name itself must survive a crash; not every system lets a folder be opened for that.
         try (FileChannel parent = FileChannel.open(target.getParent(), StandardOpenOption.READ)) {
             parent.force(true);
@@ -130,20 +154,29 @@ final class OutputFolder implements AutoCloseable {
         done = true;
         close(lock);
         try {
-            clear(true);
+            clear(true, keeps());
         } catch (IOException e) {
             // Leftovers under the partial name harm nobody: the next writer clears them.
             return;
         }
     }
 
-    private void clear(boolean folderToo) throws IOException {
-        if (!Files.exists(partial)) {
+    private void clear(boolean folderToo, boolean keep) throws IOException {
+        Path kept = partial.resolve(KEPT);
+        remove(
+                partial,
+                file -> keep && file.startsWith(kept)
+                        || (!folderToo || keep) && (file.equals(partial) || file.endsWith(LOCK)));
+    }
+
+    /// Removes `folder` and all in it but what is `spared`.
+    private static void remove(Path folder, Predicate<Path> spared) throws IOException {
+        if (!Files.exists(folder)) {
             return;
         }
-        try (Stream<Path> files = Files.walk(partial)) {
+        try (Stream<Path> files = Files.walk(folder)) {
             for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-                if (folderToo || !(file.equals(partial) || file.endsWith(LOCK))) {
+                if (!spared.test(file)) {
                     Files.deleteIfExists(file);
                 }
             }

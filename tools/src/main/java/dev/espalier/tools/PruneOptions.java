@@ -8,6 +8,7 @@ import dev.espalier.checkpoint.SaveAs;
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.model.Block;
 import dev.espalier.model.Projection;
+import dev.espalier.prune.Journal;
 import dev.espalier.prune.LayerReport;
 import dev.espalier.prune.LayerwisePruner;
 import dev.espalier.prune.PruneListener;
@@ -31,6 +32,7 @@ import java.util.Arrays;
 import java.util.Iterator;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import picocli.CommandLine.Option;
 
 /// What to prune and on which text: the options that `prune` and `prune-and-serve` share.
@@ -152,6 +154,13 @@ final class PruneOptions {
                     + " smaller by what the zeros free, for espalier only. Default: ${DEFAULT-VALUE}.")
     private SaveAs saveAs;
 
+    @Option(
+            names = "--resume",
+            description =
+                    "Go on from the finished blocks that a run which ended early left in DIR.partial; the result has"
+                            + " the bytes of an unbroken run. Without such a run: start afresh.")
+    private boolean resume;
+
     @Option(names = "--dry-run", description = "Only say what memory and arithmetic it would take, layer by layer.")
     private boolean dryRun;
 
@@ -183,6 +192,8 @@ final class PruneOptions {
         }
         if (out != null) {
             CheckpointWriter.requireFree(out);
+        } else if (resume) {
+            throw new InputException("--resume goes on with a folder; say which one by --out.");
         }
         return PrunePlan.of(method, pattern, sparsity, damping, referenceQuirks, refinement);
     }
@@ -230,7 +241,8 @@ final class PruneOptions {
     /// The calibration windows; null if `plan` needs none and none were asked for.
     ///
     /// @throws InputException if the text cannot be used
-    CalibrationData calibration(LoadedModel loaded, PrunePlan plan, OutputOptions output) {
+    /// @throws IOException if the journal of a run to be resumed cannot be looked at
+    CalibrationData calibration(LoadedModel loaded, PrunePlan plan, OutputOptions output) throws IOException {
         if (calibration == null && !plan.usesData()) {
             return null;
         }
@@ -242,6 +254,10 @@ final class PruneOptions {
             return CalibrationData.ofText("stories", text, loaded.requireTokenizer(""), request);
         }
         if (calibration == null || calibration.equals(SELF)) {
+            Optional<CalibrationData> earlier = earlierWindows(request);
+            if (earlier.isPresent()) {
+                return earlier.get();
+            }
             double limit = samples == null ? CalibrationData.SAMPLING_SECONDS : Double.POSITIVE_INFINITY;
             output.note(
                     "calibrating on text that the model writes; a file by --calibration is better where there is one");
@@ -254,6 +270,25 @@ final class PruneOptions {
                 Path.of(calibration), loaded.requireTokenizer("calibration text needs one."), request);
     }
 
+    /// The windows that the model wrote for the run that is to be resumed; it might not write as many a second time.
+    private Optional<CalibrationData> earlierWindows(CalibrationData.Request request) throws IOException {
+        if (!resume) {
+            return Optional.empty();
+        }
+        Optional<CalibrationData> earlier = Journal.windows(CheckpointWriter.journal(out));
+        if (earlier.isPresent()) {
+            CalibrationData data = earlier.get();
+            if (data.seqLen() != request.seqLen()
+                    || data.seed() != request.seed()
+                    || samples != null && data.windows().size() != samples) {
+                throw new InputException(
+                        "the journal of %s is of %d windows of %d tokens by seed %d; give the same --samples, --seq-len and --seed, or leave --resume out to start afresh."
+                                .formatted(out, data.windows().size(), data.seqLen(), data.seed()));
+            }
+        }
+        return earlier;
+    }
+
     /// Prunes `loaded` in place, each layer packed as `formats` chooses, and writes the result where `--out` says.
     ///
     /// @throws IOException if it cannot be written; nothing is left then
@@ -263,12 +298,31 @@ final class PruneOptions {
         if (out == null) {
             return prune(loaded, plan, data, formats, output, PruneSink.NONE);
         }
-        try (CheckpointWriter writer =
-                CheckpointWriter.open(loaded.checkpoint(), out, saveAs, Map.of("espalier_prune", summary(plan)))) {
-            PruneReport report = prune(loaded, plan, data, formats, output, sink(writer));
+        try (CheckpointWriter writer = CheckpointWriter.open(
+                loaded.checkpoint(), out, saveAs, Map.of("espalier_prune", summary(plan)), resume)) {
+            requireRoom(loaded, plan);
+            Journal journal =
+                    Journal.open(CheckpointWriter.journal(out), plan, loaded.checkpoint(), data, sink(writer));
+            if (resume) {
+                output.note("resuming after %d blocks", journal.finishedBlocks());
+            }
+            PruneReport report = prune(loaded, plan, data, formats, output, journal);
             writer.finish(
                     Map.of(REPORT, (report.toJson(null).toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)));
             return report;
+        }
+    }
+
+    /// Says before the work that the disk cannot hold the result and, until that is complete, the finished blocks.
+    private void requireRoom(LoadedModel loaded, PrunePlan plan) throws IOException {
+        long room =
+                Files.getFileStore(CheckpointWriter.journal(out).getParent()).getUsableSpace();
+        long bytes = need(loaded, plan).prunedBytes()
+                + (saveAs == SaveAs.DENSE ? loaded.checkpoint().bytes() : 0);
+        if (bytes > room) {
+            throw new WorkFailedException(
+                    "%s needs %s while it is written, and %s are free there; give a folder on another disk."
+                            .formatted(out, Units.bytes(bytes), Units.bytes(room)));
         }
     }
 

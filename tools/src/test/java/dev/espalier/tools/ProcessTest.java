@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -139,6 +140,73 @@ class ProcessTest {
             child.interrupt();
         }
         assertEquals(List.of("run"), Fixtures.names(temp));
+    }
+
+    /// Killed as the system kills, at a random moment of the first block, of the second, and of the third.
+    @Test
+    void aRunThatIsKilledAtRandomMomentsEndsWithTheBytesOfAnUnbrokenOne() throws Exception {
+        String[] options = {"prune", "demo-llama", "--method", "sparsegpt", "--samples", "4", "--seq-len", "64"};
+        Path partial = temp.resolve("killed.partial");
+        Random random = new Random();
+        for (Path begun : List.of(
+                partial,
+                partial.resolve("journal/block-00000.safetensors"),
+                partial.resolve("journal/block-00001.safetensors"))) {
+            try (Child child = Child.start(temp.resolve("run"), add(options, "--out", out("killed"), "--resume"))) {
+                child.await(begun);
+                Thread.sleep(random.nextInt(300));
+                child.kill();
+            }
+        }
+        if (!Files.exists(temp.resolve("killed"))) {
+            assertTrue(Files.exists(partial.resolve("journal/block-00001.safetensors")));
+            Cli.refused(2, add(options, "--out", out("killed"), "--resume", "--sparsity", "0.7"), "another plan");
+            Cli.json(add(options, "--out", out("killed"), "--resume"));
+        }
+        Cli.json(add(options, "--out", out("unbroken")));
+        assertEquals(List.of("killed", "run", "unbroken"), Fixtures.names(temp));
+        // A process that is killed between the folder's new name and its last step leaves its journal in it.
+        assertEquals(
+                Fixtures.names(temp.resolve("unbroken")),
+                Fixtures.names(temp.resolve("killed")).stream()
+                        .filter(name -> !name.equals("journal"))
+                        .toList());
+        assertEquals(
+                -1,
+                Files.mismatch(temp.resolve("unbroken/model.safetensors"), temp.resolve("killed/model.safetensors")));
+    }
+
+    /// Ctrl-C after a finished block keeps it, and says nothing else of it than the folder's name.
+    @Test
+    void controlCKeepsFinishedBlocksForResumingAndTheNextRunWithoutItStartsAfresh() throws Exception {
+        String[] options = {"prune", "demo-llama", "--method", "sparsegpt", "--samples", "4", "--seq-len", "64"};
+        Path journal = temp.resolve("pruned.partial/journal");
+        try (Child child = Child.start(temp.resolve("run"), add(options, "--out", out("pruned")))) {
+            child.await(journal.resolve("block-00000.safetensors"));
+            child.interrupt();
+        }
+        assertEquals(List.of("pruned.partial", "run"), Fixtures.names(temp));
+        assertEquals(List.of(".espalier-lock", "journal"), Fixtures.names(temp.resolve("pruned.partial")));
+        Cli.refused(
+                2, Cli.words("prune", LLAMA, "--method", "magnitude", "--resume", "--out", out("pruned")), "another");
+        assertTrue(Files.exists(journal.resolve("block-00000.safetensors")));
+        Cli.json("prune", LLAMA, "--method", "magnitude", "--out", out("pruned"));
+        assertEquals(List.of("pruned", "run"), Fixtures.names(temp));
+        assertEquals(
+                List.of(),
+                Fixtures.names(temp.resolve("pruned")).stream()
+                        .filter(n -> n.startsWith("j"))
+                        .toList());
+    }
+
+    private String out(String name) {
+        return temp.resolve(name).toString();
+    }
+
+    private static String[] add(String[] some, String... more) {
+        String[] all = Arrays.copyOf(some, some.length + more.length);
+        System.arraycopy(more, 0, all, some.length, more.length);
+        return all;
     }
 
     @Test
@@ -262,10 +330,12 @@ class ProcessTest {
         assertEquals(List.of("run"), Fixtures.names(temp));
     }
 
-    /// A file system of a few hundred kilobytes, where the system lets us make one.
+    /// A file system of a few hundred kilobytes, where the system lets us make one. Too small for the result, it is
+    /// refused at once; too small for something later, the finished blocks stay, and the sentence says so.
     @ParameterizedTest
-    @CsvSource({"dense, 200", "dense, 336", "packed, 420"})
-    void aFullDiskEndsWithOneSentenceAndNothingIsLeft(String saveAs, int kibibytes) throws Exception {
+    @CsvSource({"dense, 200, are free", "dense, 612, kept for --resume", "packed, 420, kept for --resume"})
+    void aFullDiskEndsWithOneSentenceAndNothingHalfWrittenIsLeft(String saveAs, int kibibytes, String sentence)
+            throws Exception {
         Path run = temp.resolve("run");
         Path disk = Files.createDirectories(temp.resolve("disk"));
         List<String> mount =
@@ -296,9 +366,14 @@ class ProcessTest {
             int code = child.code();
             assumeTrue(code != 77 && !child.err().contains("unshare"), "platform: no file system can be mounted");
             assertEquals(1, code, child::toString);
-            // The sentence is all: the list of what is left on the disk, which follows it, is empty.
-            assertEquals(1, child.err().lines().count(), child::toString);
-            assertTrue(child.err().startsWith("espalier: "), child::toString);
+            // After the sentence comes the list of what is left on the disk.
+            List<String> lines = child.err().lines().toList();
+            assertTrue(lines.getFirst().startsWith("espalier: "), child::toString);
+            assertTrue(lines.getFirst().contains(sentence), child::toString);
+            assertEquals(
+                    sentence.startsWith("kept") ? List.of("never.partial") : List.of(),
+                    lines.subList(1, lines.size()),
+                    child::toString);
             assertTrue(child.err().contains("never"), child::toString);
             assertFalse(child.err().contains("Exception"), child::toString);
         }

@@ -206,7 +206,6 @@ class PruneCommandsTest {
                 "--seq-len 1000                  | 1000",
                 "--calibration nowhere.txt       | nowhere.txt",
                 "--save-as zip                   | --save-as",
-                "--resume                        | --resume",
             })
     void optionsThatMakeNoSenseAreRefusedAndNothingIsWritten(String options, String fault) {
         String[] all = join(
