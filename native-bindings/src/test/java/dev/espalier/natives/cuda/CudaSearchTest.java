@@ -47,9 +47,9 @@ class CudaSearchTest {
                 "Python's packages",
                 "the system's folders");
         List<String> named = List.of("-Despalier.cuda.path=/by/property", "ESPALIER_CUDA_PATH=/by/variable");
-        assertEquals(join(named, common), places(CudaLibrary.CUDART.sources(env, properties)));
+        assertEquals(join(List.of(named, common)), places(CudaLibrary.CUDART.sources(env, properties)));
         assertEquals(
-                join(named, List.of("the system's loader"), common),
+                join(List.of(named, List.of("the system's loader"), common)),
                 places(CudaLibrary.DRIVER.sources(env, properties)));
     }
 
@@ -156,9 +156,8 @@ class CudaSearchTest {
         return sources.stream().map(Source::place).toList();
     }
 
-    @SafeVarargs
-    private static List<String> join(List<String>... lists) {
-        return java.util.Arrays.stream(lists).flatMap(List::stream).toList();
+    private static List<String> join(List<List<String>> lists) {
+        return lists.stream().flatMap(List::stream).toList();
     }
 
     private static Properties linux() {
