@@ -1,0 +1,77 @@
+// Stands in front of every kernel file: what the kernels share. Nothing is included, so that NVRTC needs no header.
+// With ON_HOST the tests' emulation supplies the device's words (threadIdx, __shfl_sync, ...) and the same kernels run as C++.
+
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#ifndef ON_HOST
+#define KERNEL(threads, blocks, name) extern "C" __global__ void __launch_bounds__(threads, blocks) name
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+
+// 16 bytes that are read once: they do not displace the activations in L1.
+__device__ __forceinline__ uint4 load_once(const uint4* at) {
+    uint4 v;
+    asm("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+        : "l"(at));
+    return v;
+}
+
+__device__ __forceinline__ u32 load_once(const u32* at) {
+    u32 v;
+    asm("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(at));
+    return v;
+}
+
+// Starts a copy of 16 bytes into shared memory; both addresses are multiples of 16.
+__device__ __forceinline__ void copy_async(void* shared, const void* global) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32) __cvta_generic_to_shared(shared)), "l"(global) : "memory");
+}
+
+// Ends a group of copies.
+__device__ __forceinline__ void copy_commit() {
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most PENDING of this thread's groups are under way.
+template <int PENDING>
+__device__ __forceinline__ void copy_wait() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
+__device__ __forceinline__ float half_to_float(u16 bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+#endif
+
+enum { WARP = 32 };
+#define ALL_LANES 0xffffffffu
+
+// The two 16-bit floats of a word, widened: F16 if HALF, else BF16.
+template <bool HALF>
+__device__ __forceinline__ float low_float(u32 word) {
+    return HALF ? half_to_float((u16) word) : __uint_as_float(word << 16);
+}
+
+template <bool HALF>
+__device__ __forceinline__ float high_float(u32 word) {
+    return HALF ? half_to_float((u16) (word >> 16)) : __uint_as_float(word & 0xffff0000u);
+}
+
+// The sum over a warp's lanes, in every lane, in an order that never changes.
+__device__ __forceinline__ float warp_sum(float value) {
+    for (int distance = WARP / 2; distance > 0; distance /= 2) {
+        value += __shfl_xor_sync(ALL_LANES, value, distance);
+    }
+    return value;
+}
+
+__device__ __forceinline__ float warp_max(float value) {
+    for (int distance = WARP / 2; distance > 0; distance /= 2) {
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, distance));
+    }
+    return value;
+}
