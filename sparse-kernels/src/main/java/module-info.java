@@ -7,6 +7,7 @@ module dev.espalier.kernels {
     exports dev.espalier.tensor;
     exports dev.espalier.kernels;
     exports dev.espalier.kernels.cpu;
+    exports dev.espalier.kernels.cuda;
     exports dev.espalier.kernels.format;
     exports dev.espalier.kernels.simd;
 }

@@ -163,6 +163,14 @@ public final class Cuda {
         return devices.getFirst();
     }
 
+    /// Shared memory that one block may have on the GPU that everything computes on, in bytes, once its kernel is allowed
+    /// more than the usual 48 KiB.
+    public int sharedBytesPerBlock() {
+        try (Arena arena = Arena.ofConfined()) {
+            return attribute(arena, cudaDevAttrMaxSharedMemoryPerBlockOptin(), device().index);
+        }
+    }
+
     /// What of the device's memory is free, in bytes.
     public long freeBytes() {
         Device device = device();

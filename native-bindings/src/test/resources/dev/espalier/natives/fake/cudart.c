@@ -5,9 +5,10 @@
  * A twin of `extern "C" __global__ void NAME(...)` is
  *
  *     void NAME(const void *const *args, unsigned grid_x, unsigned grid_y, unsigned grid_z,
- *               unsigned block_x, unsigned block_y, unsigned block_z);
+ *               unsigned block_x, unsigned block_y, unsigned block_z, size_t shared);
  *
- * in the same shared library: args[i] points to argument i, in a slot of 8 bytes; the pointer after the last is null.
+ * in the same shared library: args[i] points to argument i, in a slot of 8 bytes; the pointer after the last is null. One that
+ * does not care for its dynamic shared memory may leave out the last parameter.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -34,13 +35,14 @@ enum {
 enum kind { DEVICE, PINNED, STREAM, EVENT, GRAPH, EXEC, LIBRARY, HANDLE, DESCRIPTOR, KINDS };
 
 typedef struct { unsigned x, y, z; } dim3;
-typedef void twin(const void *const *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned);
+typedef void twin(const void *const *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, size_t);
 
 #define MAX_ARGS 64
 typedef struct work {
     struct work *next;
     twin *kernel; /* or a copy, or a fill */
     dim3 grid, block;
+    size_t shared;
     uint64_t values[MAX_ARGS];
     int n;
     void *to;
@@ -168,7 +170,7 @@ static void run(const work *w) {
         const void *args[MAX_ARGS + 1];
         for (int i = 0; i < w->n; i++) args[i] = &w->values[i];
         args[w->n] = NULL;
-        w->kernel(args, w->grid.x, w->grid.y, w->grid.z, w->block.x, w->block.y, w->block.z);
+        w->kernel(args, w->grid.x, w->grid.y, w->grid.z, w->block.x, w->block.y, w->block.z, w->shared);
         launches++;
     } else if (w->from) {
         memcpy(w->to, w->from, w->size);
@@ -439,7 +441,7 @@ API int cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **args,
         REQUIRE(kernel && grid.x && grid.y && grid.z && grid.y <= 65535 && grid.z <= 65535, INVALID_VALUE)
         REQUIRE(block.x && block.y && block.z <= 64, INVALID_VALUE)
         REQUIRE((uint64_t)block.x * block.y * block.z <= 1024 && shared <= 232448, INVALID_VALUE)
-        work w = {.kernel = (twin *)kernel, .grid = grid, .block = block};
+        work w = {.kernel = (twin *)kernel, .grid = grid, .block = block, .shared = shared};
         while (args && args[w.n] && w.n < MAX_ARGS) {
             memcpy(&w.values[w.n], args[w.n], sizeof w.values[0]);
             w.n++;
