@@ -9,12 +9,12 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /// How much of a layer's output pruning lost: √(tr(Δ G Δᵀ) / tr(W G Wᵀ)), G the inputs' Gram matrix, Δ = Ŵ − W.
-final class Measure {
+public final class Measure {
     private Measure() {}
 
     /// The relative error of a layer `dense` `[out, in]` that changed by `delta`, both F32; NaN if `gram` is null. What was
     /// lost of nothing is nothing.
-    static double relativeError(
+    public static double relativeError(
             Tensor dense, Tensor delta, Gram gram, LinearAlgebra algebra, Workers workers, Scratch parent) {
         if (gram == null) {
             return Double.NaN;

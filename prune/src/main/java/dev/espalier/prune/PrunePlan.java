@@ -111,12 +111,12 @@ public record PrunePlan(
     /// The damping of a layer of `features` inputs that saw `tokens` tokens: what was asked for, or the method's own times
     /// max(1, 32 · features / tokens), at most 1. With few tokens a feature the Gram matrix knows the sample rather than
     /// the text, and more damping loses less on other text. NaN if the method has none.
-    double dampingFor(int features, long tokens) {
+    public double dampingFor(int features, long tokens) {
         return dampingFor(solver.damping(), features, tokens);
     }
 
     /// The refinement's damping of such a layer, if its solver had none.
-    double refinementDampingFor(int features, long tokens) {
+    public double refinementDampingFor(int features, long tokens) {
         return dampingFor(Refinement.DAMPING, features, tokens);
     }
 

@@ -23,6 +23,7 @@ public final class Gram implements AutoCloseable {
     private final double[] sum;
     private final double[] variance;
     private final Map<String, Object> shared = new HashMap<>();
+    private Scratch sharedMemory;
     private long tokens;
     private int sequences;
 
@@ -36,6 +37,7 @@ public final class Gram implements AutoCloseable {
         this.features = features;
         this.algebra = algebra;
         this.memory = parent.child();
+        this.sharedMemory = memory.child();
         this.g = memory.bytes(8L * features * features);
         this.sum = new double[features];
         this.variance = new double[features];
@@ -66,7 +68,16 @@ public final class Gram implements AutoCloseable {
         }
         tokens += x.rows();
         sequences++;
-        shared.clear();
+        forget();
+    }
+
+    /// Drops what was computed [#once], and its memory.
+    public void forget() {
+        if (!shared.isEmpty()) {
+            shared.clear();
+            sharedMemory.close();
+            sharedMemory = memory.child();
+        }
     }
 
     public int features() {
@@ -157,15 +168,16 @@ public final class Gram implements AutoCloseable {
     }
 
     /// What `make` computes from this Gram alone; computed at the first call with this `key`, for all layers that share
-    /// the input. The memory that `make` is given lives as long as this Gram.
+    /// the input. The memory that `make` is given lives until more is [added][#add], or all is [forgotten][#forget].
     @SuppressWarnings("unchecked")
     public <T> T once(String key, Function<Scratch, T> make) {
-        return (T) shared.computeIfAbsent(key, k -> make.apply(memory));
+        return (T) shared.computeIfAbsent(key, k -> make.apply(sharedMemory));
     }
 
     /// Gives the memory back.
     @Override
     public void close() {
+        sharedMemory.close();
         memory.close();
     }
 }

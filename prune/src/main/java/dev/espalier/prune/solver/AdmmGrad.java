@@ -87,7 +87,7 @@ public final class AdmmGrad implements Solver {
                             return a;
                         }));
         prune(problem, scaling, ridge, k.result());
-        return new Solution(damping, Double.NaN, null);
+        return new Solution(damping, Double.NaN, Double.NaN, null);
     }
 
     private static void prune(LayerProblem problem, Scaling scaling, double ridge, Tensor k) {

@@ -114,7 +114,9 @@ public final class Alps implements Solver {
 
     @Override
     public long scratchBytes(long rows, long columns) {
-        return (columns * columns + (2 * rows + 3L * Tiles.height(rows)) * columns) * Float.BYTES;
+        long iterating = (rows + Tiles.height(rows)) * columns * Float.BYTES;
+        return (columns + rows) * columns * Float.BYTES
+                + Math.max(iterating, ConjugateGradients.scratchBytes(rows, columns));
     }
 
     /// Of some 36 iterations.
@@ -130,9 +132,9 @@ public final class Alps implements Solver {
             return Solution.PLAIN;
         }
         double asked = Double.isNaN(problem.damping()) ? DAMPING : problem.damping();
-        Damping.Outcome<Integer> done =
+        Damping.Outcome<Double> done =
                 Damping.retry(problem, name(), asked, damping -> new Run(problem, damping).run());
-        return new Solution(done.damping(), Double.NaN, done.note(asked));
+        return new Solution(done.damping(), Double.NaN, done.result(), done.note(asked));
     }
 
     private static Budget budget(LayerProblem problem) {
@@ -168,13 +170,13 @@ public final class Alps implements Solver {
             }
         }
 
-        /// The number of iterations; the pruned weights are in `problem.weight()` then, and not before.
-        int run() {
+        /// The change that the last look at the support saw; the pruned weights are in `problem.weight()` then, and not before.
+        double run() {
             try (Scratch scratch = problem.memory().child()) {
                 Tensor k = scratch.tensor(n, n);
                 Tensor z = scratch.tensor(rows, n);
                 Mask support;
-                int t;
+                double lastChange = Double.NaN;
                 try (Scratch loop = scratch.child()) {
                     Tensor g = loop.tensor(rows, n);
                     Tensor tile = loop.tensor(Tiles.height(rows), n);
@@ -194,7 +196,7 @@ public final class Alps implements Solver {
                     double rho = Double.isNaN(fixedRho) ? FIRST_RHO : fixedRho;
                     double last = rho;
                     invert(k, rho);
-                    for (t = 1; t <= iterations; t++) {
+                    for (int t = 1; t <= iterations; t++) {
                         step(g, k, z, support, rho, last, tile, trace);
                         Mask next = problem.pattern().project(z, budget, workers);
                         double stepChange = change(support, next);
@@ -205,6 +207,7 @@ public final class Alps implements Solver {
                         if (t % LOOK_EVERY == 0 && Double.isNaN(fixedRho)) {
                             seen = change(looked, support);
                             looked = support;
+                            lastChange = seen;
                             if (seen > 0) {
                                 if (started || seen > 0.005) {
                                     started = true;
@@ -233,7 +236,7 @@ public final class Alps implements Solver {
                     }
                 }
                 finish(k, z, support, scratch);
-                return Math.min(t, iterations);
+                return lastChange;
             }
         }
 

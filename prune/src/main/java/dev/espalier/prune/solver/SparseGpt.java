@@ -84,7 +84,7 @@ public final class SparseGpt implements Solver {
             return Damping.retry(problem, name(), asked, damping -> factor(problem, damping, u));
         });
         double objective = prune(problem, factor.result());
-        return new Solution(factor.damping(), objective, factor.note(asked));
+        return new Solution(factor.damping(), objective, Double.NaN, factor.note(asked));
     }
 
     private static Tensor factor(LayerProblem problem, double damping, Tensor u) {
