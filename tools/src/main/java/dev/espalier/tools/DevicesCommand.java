@@ -106,6 +106,9 @@ final class DevicesCommand implements Callable<Integer> {
                 Units.number(document.at("/cpu/read_gb_per_s").asDouble()));
         VectorCheck.problem().ifPresent(problem -> output.print("Vectors: %s", problem));
         document.path("libraries").forEach(this::printLibrary);
+        for (CudaLibrary library : CUDA) {
+            library.library().rejected().forEach(rejected -> output.print("cannot be used: %s", rejected));
+        }
         List<NativeLibrary> missing = CUDA.stream()
                 .map(CudaLibrary::library)
                 .filter(library -> !library.found())
@@ -114,9 +117,6 @@ final class DevicesCommand implements Callable<Integer> {
             output.print(
                     "CUDA libraries not found: %s.",
                     String.join(", ", missing.stream().map(NativeLibrary::name).toList()));
-            missing.stream()
-                    .flatMap(library -> library.rejected().stream())
-                    .forEach(rejected -> output.print("  cannot be used: %s", rejected));
             output.print("  %s", missing.getFirst().searchedPlaces());
             output.print("  to have them: pip install %s", String.join(" ", WHEELS));
             output.print("  or a CUDA 13 toolkit; ESPALIER_CUDA_PATH names a folder that they are in.");
@@ -129,7 +129,7 @@ final class DevicesCommand implements Callable<Integer> {
                     Units.bytes(gpu.path("memory_bytes").asLong()));
         });
         Cuda cuda = Cuda.probe();
-        cuda.whyNot().ifPresent(why -> output.print("GPU: none that is usable, %s.", why));
+        cuda.whyNot().ifPresent(why -> output.print("GPU: none that is usable: %s.", why));
         if (cuda.usable()) {
             output.print("Models are computed on the CPU: this version does not use the GPU for them yet.");
         }

@@ -98,11 +98,11 @@ final class ModelOptions {
         switch (device) {
             case "auto", "cpu" -> {}
             case "cuda" ->
-                throw new InputException("--device cuda: "
+                throw new InputException("--device cuda"
                         + Cuda.probe()
                                 .whyNot()
-                                .map(why -> "there is no usable GPU, " + why)
-                                .orElse("this version computes models on the CPU only")
+                                .map(why -> " needs a usable GPU: " + why)
+                                .orElse(": this version computes models on the CPU only")
                         + "; leave the option out, or say cpu.");
             default -> throw new InputException("--device " + device + ": it must be auto, cpu or cuda.");
         }
