@@ -66,6 +66,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--model", action="append", required=True)
+    parser.add_argument("--without", action="append", default=[], help="METHOD@PATTERN that is not wanted, as sparsegpt@2:4")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     rows = ["| model | text, windows | method | pattern | perplexity here | transformers | sparsity | seconds |",
@@ -81,6 +82,8 @@ def main():
         rows.append(f"| {name} | {label} | dense | - | {dense['perplexity']:.3f} | {reference:.3f} | 0 | - |")
         print(rows[-1], flush=True)
         for method, pattern, shown in CASES:
+            if f"{method}@{pattern[1]}" in arguments.without:
+                continue
             out = arguments.work / f"{name}-{method}-{shown.replace(' ', '').replace('%', '').replace(':', 'of')}"
             shutil.rmtree(out, ignore_errors=True)
             calibrate = ["--calibration", calibration] if calibration else []

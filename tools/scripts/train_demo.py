@@ -177,10 +177,10 @@ INTO_RESIDUAL = ("o_proj", "out_proj", "down_proj", "fc2")
 
 
 @torch.no_grad()
-def initialize(model, gains):
+def initialize(model, gains, unit):
     """Fan-in initialization, which learns to copy from the context much sooner than a small constant one; and norm
     gains that differ by feature, as large models' do after long training: features of different scale are what makes
-    activation-aware pruning differ from pruning by magnitude."""
+    activation-aware pruning differ from pruning by magnitude. With `unit`, each norm's gains have a mean square of one."""
     generator = torch.Generator().manual_seed(1)
     depth = 2 * model.config.num_hidden_layers
     for name, p in model.named_parameters():
@@ -189,7 +189,18 @@ def initialize(model, gains):
             fan = model.config.hidden_size if "embed" in name else p.shape[1]
             p.normal_(0.0, scale / math.sqrt(fan), generator=generator)
         elif name.endswith("norm.weight"):
-            p.copy_(torch.exp(gains * torch.randn(p.shape, generator=generator)))
+            spread = torch.exp(gains * torch.randn(p.shape, generator=generator))
+            p.copy_(spread / spread.square().mean().sqrt() if unit else spread)
+
+
+@torch.no_grad()
+def equalize_rows(matrices):
+    """Draws the rows of each matrix toward their mean norm, a twentieth of the way (in logarithms) a step. In large models
+    the rows of a matrix are about alike; here, left alone, some outputs grow much larger than others, and a method that
+    prunes each row alike then loses what one that ranks the whole matrix does not."""
+    for w in matrices:
+        norms = w.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        w.mul_((norms.mean() / norms) ** 0.05)
 
 
 def encode(tokenizer, texts):
@@ -228,8 +239,9 @@ def train(args):
     print(f"{len(stream)} tokens after {time.time() - began:.0f} s", flush=True)
 
     model = new_model(args.name)
-    initialize(model, args.gains)
+    initialize(model, args.gains, args.unit_gains)
     parameters = sum(p.numel() for p in model.parameters())
+    blocks_matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers" in n]
     decayed = [p for n, p in model.named_parameters() if p.ndim == 2 and not (args.muon and "layers" in n)]
     others = [p for p in model.parameters() if p.ndim < 2]
     optimizers = [
@@ -239,8 +251,7 @@ def train(args):
         )
     ]  # fmt: skip
     if args.muon:
-        hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers" in n]
-        optimizers.append(torch.optim.Muon(hidden, lr=args.muon, weight_decay=args.decay, momentum=0.95, ns_steps=5))
+        optimizers.append(torch.optim.Muon(blocks_matrices, lr=args.muon, weight_decay=args.decay, momentum=0.95, ns_steps=5))
     for o in optimizers:
         for group in o.param_groups:
             group["peak"] = group["lr"]
@@ -277,6 +288,8 @@ def train(args):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for o in optimizers:
             o.step()
+        if args.equal_rows:
+            equalize_rows(blocks_matrices)
         sums += loss.item()
         if step % args.log == 0 or step == steps:
             n = args.log if step % args.log == 0 else step % args.log
@@ -295,7 +308,7 @@ def train(args):
         json.dump({**summary, "log": log}, f, indent=1)
 
 
-TRAINING_ARGUMENTS = ("stories", "tokens", "lr", "decay", "gains", "muon", "warmup", "cooldown", "bf16", "steps")
+TRAINING_ARGUMENTS = ("stories", "tokens", "lr", "decay", "gains", "unit_gains", "equal_rows", "muon", "warmup", "cooldown", "bf16", "steps")
 
 
 # ---------------------------------------------------------------------------------------------------------- check
@@ -495,6 +508,8 @@ def main():
     t.add_argument("--tokens", type=int, default=2048, help="tokens a step")
     t.add_argument("--stream", help="where to keep the tokens for another run")
     t.add_argument("--gains", type=float, default=0.5, help="standard deviation of the logarithm of the norm gains")
+    t.add_argument("--unit-gains", action="store_true", help="gains scaled to a mean square of one")
+    t.add_argument("--equal-rows", action="store_true", help="keep the rows of each matrix at about the same norm")
     t.add_argument("--muon", type=float, default=0.02, help="Muon's rate for the blocks' matrices; 0: AdamW")
     t.add_argument("--lr", type=float, default=3e-3)
     t.add_argument("--decay", type=float, default=0.1)
