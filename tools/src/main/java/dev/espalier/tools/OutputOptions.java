@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.PrintWriter;
+import java.util.List;
 import java.util.Locale;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -44,6 +45,11 @@ final class OutputOptions {
 
     boolean debug() {
         return debug;
+    }
+
+    /// The words of the whole command line.
+    List<String> arguments() {
+        return command.root().commandLine().getParseResult().originalArgs();
     }
 
     /// Where results go.

@@ -107,7 +107,9 @@ final class PruneAndServeCommand implements Callable<Integer> {
             }
             ScaleUp scaleUp = noScaleUp ? null : scaleUp(plan, formats, loaded);
             print(comparison, text, scaleUp);
-            output.document(document(report, comparison, text, scaleUp));
+            ObjectNode document = document(report, comparison, text, scaleUp);
+            pruning.writeReport(document, output);
+            output.document(document);
             if (!noServe) {
                 serving.serve(loaded, output);
             }

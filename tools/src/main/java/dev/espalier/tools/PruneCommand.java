@@ -1,5 +1,6 @@
 package dev.espalier.tools;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.kernels.format.Dense;
 import dev.espalier.prune.PrunePlan;
 import dev.espalier.prune.PruneReport;
@@ -54,7 +55,9 @@ final class PruneCommand implements Callable<Integer> {
             PruneReport report = pruning.prune(loaded, plan, data, weight -> Dense.tiled(), output);
             PruneOptions.print(report, output);
             pruning.printOut(output);
-            output.document(report.toJson(pruning.out().toString()).put("model", model));
+            ObjectNode document = report.toJson(pruning.out().toString()).put("model", model);
+            pruning.writeReport(document, output);
+            output.document(document);
         }
         return Espalier.DONE;
     }

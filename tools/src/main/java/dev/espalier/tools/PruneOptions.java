@@ -22,6 +22,7 @@ import dev.espalier.prune.solver.Solver;
 import dev.espalier.prune.solver.Solvers;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
+import dev.espalier.tools.bench.GemmSpeed;
 import dev.espalier.tools.demo.StoryGrammar;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -155,13 +156,21 @@ final class PruneOptions {
     private SaveAs saveAs;
 
     @Option(
+            names = "--report",
+            paramLabel = "DIR",
+            description = "A new folder for one HTML page with the figures of this run; it needs no network.")
+    private Path report;
+
+    @Option(
             names = "--resume",
             description =
                     "Go on from the finished blocks that a run which ended early left in DIR.partial; the result has"
                             + " the bytes of an unbroken run. Without such a run: start afresh.")
     private boolean resume;
 
-    @Option(names = "--dry-run", description = "Only say what memory and arithmetic it would take, layer by layer.")
+    @Option(
+            names = "--dry-run",
+            description = "Only say what memory and time it would take on this machine, layer by layer.")
     private boolean dryRun;
 
     long seed() {
@@ -192,7 +201,11 @@ final class PruneOptions {
         }
         if (out != null) {
             CheckpointWriter.requireFree(out);
-        } else if (resume) {
+        }
+        if (report != null) {
+            CheckpointWriter.requireFree(report);
+        }
+        if (out == null && resume) {
             throw new InputException("--resume goes on with a folder; say which one by --out.");
         }
         return PrunePlan.of(method, pattern, sparsity, damping, referenceQuirks, refinement);
@@ -361,6 +374,17 @@ final class PruneOptions {
                 .toString();
     }
 
+    /// Writes the page about the run, if it was asked for.
+    ///
+    /// @param document what `--json` prints
+    /// @throws IOException if it cannot be written
+    void writeReport(ObjectNode document, OutputOptions output) throws IOException {
+        if (report != null) {
+            HtmlReport.write(report, document, output.arguments());
+            output.print("report in %s", report.resolve(HtmlReport.FILE));
+        }
+    }
+
     /// Says where the result was written, if it was.
     void printOut(OutputOptions output) {
         if (out != null) {
@@ -377,7 +401,8 @@ final class PruneOptions {
         int windows = plan.usesData() ? samples() : 0;
         int seqLen = seqLen(loaded);
         PruneNeed need = need(loaded, plan);
-        Table table = new Table("layer", "rows", "cols", "memory", "Gmul");
+        double speed = GemmSpeed.multiplicationsPerSecond(loaded.backend().algebra());
+        Table table = new Table("layer", "rows", "cols", "memory", "Gmul", "seconds");
         ObjectNode document = JsonNodeFactory.instance
                 .objectNode()
                 .put("model", loaded.name())
@@ -387,7 +412,9 @@ final class PruneOptions {
                 .put("peak_bytes", need.peakBytes())
                 .put("file_bytes", need.fileBytes())
                 .put("pruned_bytes", need.prunedBytes())
-                .put("multiplications", need.multiplications());
+                .put("multiplications", need.multiplications())
+                .put("multiplications_per_s", speed)
+                .put("seconds", need.multiplications() / speed);
         ArrayNode layers = document.putArray("layers");
         for (PruneNeed.Layer layer : need.layers()) {
             table.row(
@@ -395,25 +422,28 @@ final class PruneOptions {
                     Integer.toString(layer.rows()),
                     Integer.toString(layer.cols()),
                     Units.bytes(layer.bytes()),
-                    Units.number(layer.multiplications() / 1e9));
+                    Units.number(layer.multiplications() / 1e9),
+                    Units.number(layer.multiplications() / speed));
             layers.addObject()
                     .put("name", layer.name())
                     .put("rows", layer.rows())
                     .put("cols", layer.cols())
                     .put("bytes", layer.bytes())
-                    .put("multiplications", layer.multiplications());
+                    .put("multiplications", layer.multiplications())
+                    .put("seconds", layer.multiplications() / speed);
         }
         output.print("%s", table);
         output.print(
                 "%d windows of %d tokens; memory beside the model: %s, and %s for the pruned layers; %s on disk;"
-                        + " %.0f G multiplications, at 100 G a second about %s",
+                        + " %s G multiplications, at %s G a second (measured just now) about %s and what is not arithmetic",
                 windows,
                 seqLen,
                 Units.bytes(need.peakBytes()),
                 Units.bytes(need.prunedBytes()),
                 Units.bytes(need.fileBytes()),
-                need.multiplications() / 1e9,
-                Progress.duration(need.multiplications() / 1e11));
+                Units.number(need.multiplications() / 1e9),
+                Units.number(speed / 1e9),
+                Progress.duration(need.multiplications() / speed));
         output.document(document);
     }
 

@@ -241,6 +241,18 @@ class PruneCommandsTest {
         JsonNode need = Cli.json("prune", LLAMA, "--dry-run", "--out", out("never"));
         assertEquals(21, need.path("layers").size());
         assertTrue(need.path("peak_bytes").asLong() > 0);
+        double seconds = 0;
+        for (JsonNode layer : need.path("layers")) {
+            assertTrue(layer.path("bytes").asLong() > 0 && layer.path("rows").asInt() > 0, layer::toString);
+            seconds += layer.path("seconds").asDouble();
+        }
+        // What is not in a layer is the windows' way through the blocks.
+        assertTrue(seconds > 0 && seconds < need.path("seconds").asDouble(), need::toString);
+        assertEquals(
+                need.path("multiplications").asDouble()
+                        / need.path("multiplications_per_s").asDouble(),
+                need.path("seconds").asDouble(),
+                1e-9);
         assertEquals(List.of(), Fixtures.names(temp));
     }
 
