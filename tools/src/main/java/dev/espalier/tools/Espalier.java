@@ -50,6 +50,7 @@ import picocli.CommandLine.UnmatchedArgumentException;
             BenchCommand.class,
             InfoCommand.class,
             DevicesCommand.class,
+            GpuCheckCommand.class,
         })
 public final class Espalier {
     static final int DONE = 0;

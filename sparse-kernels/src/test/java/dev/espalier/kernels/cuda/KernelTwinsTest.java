@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.espalier.kernels.Backend.Norm;
 import dev.espalier.kernels.cpu.CpuBackend;
+import dev.espalier.kernels.fake.Twins;
 import dev.espalier.natives.cuda.CudaStream;
 import dev.espalier.natives.fake.FakeCuda;
 import dev.espalier.tensor.DType;

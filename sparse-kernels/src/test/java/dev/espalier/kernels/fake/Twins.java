@@ -1,8 +1,9 @@
-package dev.espalier.kernels.cuda;
+package dev.espalier.kernels.fake;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.espalier.kernels.cuda.KernelFile;
 import dev.espalier.natives.fake.FakeCuda;
 import java.io.IOException;
 import java.io.InputStream;

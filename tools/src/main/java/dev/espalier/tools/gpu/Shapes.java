@@ -1,0 +1,63 @@
+package dev.espalier.tools.gpu;
+
+import dev.espalier.tensor.DType;
+import dev.espalier.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.List;
+import java.util.SplittableRandom;
+import java.util.stream.IntStream;
+
+/// The layers of LLaMA-7B and 13B, and weights for them.
+///
+/// @param layer what it is in the model
+/// @param out output features
+/// @param in input features
+record Shapes(String layer, int out, int in) {
+    static final List<Shapes> LAYERS = List.of(
+            new Shapes("7B q, k, v, o", 4096, 4096),
+            new Shapes("7B gate, up", 11008, 4096),
+            new Shapes("7B down", 4096, 11008),
+            new Shapes("13B q, k, v, o", 5120, 5120),
+            new Shapes("13B gate, up", 13824, 5120),
+            new Shapes("13B down", 5120, 13824));
+
+    /// Random BF16 weights between 1/4 and 1 in magnitude, of which about `sparsity` are zeros.
+    Tensor weights(Arena arena, double sparsity, long seed) {
+        Tensor tensor = Tensor.allocate(arena, DType.BF16, out, in);
+        int threshold = (int) Math.round(sparsity * 65536);
+        IntStream.range(0, out).parallel().forEach(row -> {
+            SplittableRandom random = new SplittableRandom(seed * 1_000_003 + row);
+            short[] bits = new short[in];
+            for (int i = 0; i < in; i++) {
+                int r = random.nextInt();
+                bits[i] = (r >>> 16) < threshold ? 0 : (short) (0x3e80 | r & 0x80ff);
+            }
+            write(tensor, row, bits);
+        });
+        return tensor;
+    }
+
+    /// The same with two of each four columns zero, which two is random.
+    Tensor twoFour(Arena arena, long seed) {
+        Tensor tensor = Tensor.allocate(arena, DType.BF16, out, in);
+        IntStream.range(0, out).parallel().forEach(row -> {
+            SplittableRandom random = new SplittableRandom(seed * 1_000_003 + row);
+            short[] bits = new short[in];
+            for (int group = 0; group < in; group += 4) {
+                int first = random.nextInt(4);
+                int second = (first + 1 + random.nextInt(3)) % 4;
+                bits[group + first] = (short) (0x3e80 | random.nextInt() & 0x80ff);
+                bits[group + second] = (short) (0x3e80 | random.nextInt() & 0x80ff);
+            }
+            write(tensor, row, bits);
+        });
+        return tensor;
+    }
+
+    private static void write(Tensor tensor, int row, short[] bits) {
+        MemorySegment.copy(
+                bits, 0, tensor.segment(), ValueLayout.JAVA_SHORT_UNALIGNED, 2L * row * bits.length, bits.length);
+    }
+}
