@@ -79,11 +79,10 @@ public final class LayerwisePruner implements Pruner {
     /// Everything that can be said before the work starts.
     private void check(Model model, CalibrationData data) {
         if (data == null && plan.usesData()) {
-            throw new InputException(
-                    (plan.solver().usesData()
-                                    ? "method " + plan.solver().name()
-                                    : "refine " + plan.refinement().text())
-                            + " needs calibration text");
+            throw new InputException((plan.solver().usesData()
+                            ? "method " + plan.solver().name()
+                            : "refine " + plan.refinement().text())
+                    + " needs calibration text");
         }
         for (Block block : model.blocks()) {
             for (Projection projection : block.projections()) {

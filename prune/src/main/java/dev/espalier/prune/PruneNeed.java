@@ -108,8 +108,8 @@ public record PruneNeed(List<Layer> layers, long peakBytes, long fileBytes, long
         long o = linear.rows();
         long n = linear.columns();
         long measuring = calibrated ? (n * n + o * n) * Float.BYTES : 0;
-        long solving = Math.max(
-                plan.solver().scratchBytes(o, n), plan.refinement().scratchBytes(o, n));
+        long solving =
+                Math.max(plan.solver().scratchBytes(o, n), plan.refinement().scratchBytes(o, n));
         return 2 * o * n * Float.BYTES + plan.solver().sharedBytes(n) + Math.max(solving, measuring);
     }
 

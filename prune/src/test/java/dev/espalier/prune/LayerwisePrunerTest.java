@@ -468,7 +468,8 @@ class LayerwisePrunerTest {
                     Model model = TestModels.load(TestModels.family("llama-mha"), backend)) {
                 PrunePlan plan = PrunePlan.of("magnitude", "2:4", null, null, false, refine);
                 reports.add(prune(model, plan, data(model, 8, 32), PruneSink.NONE));
-                assertEquals(refine, reports.getLast().toJson("x").path("refine").asText());
+                assertEquals(
+                        refine, reports.getLast().toJson("x").path("refine").asText());
             }
         }
         LayerReport before = reports.get(0).layers().getFirst();
@@ -482,8 +483,7 @@ class LayerwisePrunerTest {
         try (CpuBackend backend = new CpuBackend(1);
                 Model model = TestModels.load(TestModels.family("llama-mha"), backend)) {
             PrunePlan plan = PrunePlan.of("magnitude", null, null, null, false, "pcg");
-            InputException refusal =
-                    assertThrows(InputException.class, () -> prune(model, plan, null, PruneSink.NONE));
+            InputException refusal = assertThrows(InputException.class, () -> prune(model, plan, null, PruneSink.NONE));
             assertEquals("refine pcg needs calibration text", refusal.getMessage());
         }
     }

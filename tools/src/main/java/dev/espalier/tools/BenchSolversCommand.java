@@ -120,8 +120,9 @@ final class BenchSolversCommand implements Callable<Integer> {
     @Option(
             names = "--trace",
             paramLabel = "FILE",
-            description = "JSON lines with every iteration of alps, in runs of their own: with its growing penalty and with"
-                    + " two fixed ones.")
+            description =
+                    "JSON lines with every iteration of alps, in runs of their own: with its growing penalty and with"
+                            + " two fixed ones.")
     private Path trace;
 
     @Option(
@@ -143,7 +144,8 @@ final class BenchSolversCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         List<PrunePlan> plans = plans();
-        List<int[]> sizes = layer == null ? shapes.stream().map(BenchSolversCommand::shape).toList() : List.of();
+        List<int[]> sizes =
+                layer == null ? shapes.stream().map(BenchSolversCommand::shape).toList() : List.of();
         check(plans, sizes);
         try (CpuBackend backend = new CpuBackend(threads == null ? CpuBackend.defaultThreads() : threads)) {
             SolverBench bench = new SolverBench(backend.algebra(), backend.workers());
@@ -208,7 +210,8 @@ final class BenchSolversCommand implements Callable<Integer> {
     private static void requireFits(PrunePlan plan, int columns) {
         String reason = plan.pattern().refuses(columns);
         if (reason != null) {
-            throw new InputException("--pattern %s does not fit: %s.".formatted(plan.pattern().name(), reason));
+            throw new InputException(
+                    "--pattern %s does not fit: %s.".formatted(plan.pattern().name(), reason));
         }
     }
 
@@ -305,9 +308,8 @@ final class BenchSolversCommand implements Callable<Integer> {
         Files.deleteIfExists(partial);
         List<SafetensorsWriter.Declared> declared = results.entrySet().stream()
                 .map(result -> new SafetensorsWriter.Declared(
-                        result.getKey(),
-                        "F32",
-                        List.of((long) result.getValue().rows(), (long) result.getValue().columns())))
+                        result.getKey(), "F32", List.of((long) result.getValue().rows(), (long)
+                                result.getValue().columns())))
                 .toList();
         try (SafetensorsWriter writer = new SafetensorsWriter(partial, Map.of(), declared)) {
             for (Map.Entry<String, Tensor> result : results.entrySet()) {

@@ -44,13 +44,11 @@ class BenchSolversCommandTest {
         return Tensor.of(Arena.ofAuto(), rows, columns, values);
     }
 
-    private static void write(Path file, Map<String, String> metadata, Map<String, Tensor> tensors)
-            throws IOException {
+    private static void write(Path file, Map<String, String> metadata, Map<String, Tensor> tensors) throws IOException {
         List<SafetensorsWriter.Declared> declared = tensors.entrySet().stream()
                 .map(t -> new SafetensorsWriter.Declared(
-                        t.getKey(),
-                        "F32",
-                        List.of((long) t.getValue().rows(), (long) t.getValue().columns())))
+                        t.getKey(), "F32", List.of((long) t.getValue().rows(), (long)
+                                t.getValue().columns())))
                 .toList();
         try (SafetensorsWriter writer = new SafetensorsWriter(file, metadata, declared)) {
             for (Map.Entry<String, Tensor> tensor : tensors.entrySet()) {
@@ -134,7 +132,8 @@ class BenchSolversCommandTest {
         JsonNode refined = Cli.json(refine.toArray(String[]::new)).path("runs");
         for (int i = 0; i < plain.size(); i++) {
             double error = plain.get(i).path("relative_error").asDouble();
-            assertTrue(error <= plain.get(Math.max(0, i - 1)).path("relative_error").asDouble());
+            assertTrue(error
+                    <= plain.get(Math.max(0, i - 1)).path("relative_error").asDouble());
             assertTrue(refined.get(i).path("relative_error").asDouble() <= error * (1 + 1e-3));
         }
         assertTrue(plain.get(2).path("support_change").isNumber());
@@ -145,7 +144,15 @@ class BenchSolversCommandTest {
     void theTraceHasALineForEachIterationOfThreeSchemes() throws IOException {
         Path trace = temp.resolve("course.jsonl");
         Cli.json(
-                "bench", "solvers", "--shapes", "24x32", "--methods", "alps", "--sparsity", "0.7", "--trace",
+                "bench",
+                "solvers",
+                "--shapes",
+                "24x32",
+                "--methods",
+                "alps",
+                "--sparsity",
+                "0.7",
+                "--trace",
                 trace.toString());
         List<String> lines = Files.readAllLines(trace);
         int fixed = 0;

@@ -81,7 +81,8 @@ public final class AdmmGrad implements Solver {
                 .once(
                         "admm-grad " + damping,
                         memory -> Damping.retry(problem, name(), damping, ignored -> {
-                            Tensor a = memory.tensor(problem.weight().columns(), problem.weight().columns());
+                            Tensor a = memory.tensor(
+                                    problem.weight().columns(), problem.weight().columns());
                             scaling.fill(a, ridge + RHO, problem.workers());
                             problem.algebra().inverseSpd(a);
                             return a;
@@ -131,27 +132,20 @@ public final class AdmmGrad implements Solver {
         Tiles.forEach(sum.rows(), (from, to) -> {
             Tensor right = tile.slice(0, to - from);
             Rows.map(g, from, right, problem.workers(), () -> {
-              float[] s = new float[n];
-              float[] keep = new float[n];
-              return (r, row) -> {
-                Rows.read(sum, r, 0, s, n);
-                Rows.read(mask, r, keep);
-                for (int j = 0; j < n; j++) {
-                    row[j] += (float) RHO * s[j] * (2 * keep[j] - 1);
-                    s[j] *= 1 - keep[j];
-                }
-                Rows.write(s, n, sum, r, 0);
-              };
+                float[] s = new float[n];
+                float[] keep = new float[n];
+                return (r, row) -> {
+                    Rows.read(sum, r, 0, s, n);
+                    Rows.read(mask, r, keep);
+                    for (int j = 0; j < n; j++) {
+                        row[j] += (float) RHO * s[j] * (2 * keep[j] - 1);
+                        s[j] *= 1 - keep[j];
+                    }
+                    Rows.write(s, n, sum, r, 0);
+                };
             });
             problem.algebra()
-                    .gemm(
-                            1f,
-                            Matrix.of(right),
-                            false,
-                            Matrix.of(k),
-                            false,
-                            1f,
-                            Matrix.of(sum.slice(from, to)));
+                    .gemm(1f, Matrix.of(right), false, Matrix.of(k), false, 1f, Matrix.of(sum.slice(from, to)));
         });
     }
 
@@ -177,8 +171,7 @@ public final class AdmmGrad implements Solver {
                     row[j] = best.kept(r, j) ? Float.POSITIVE_INFINITY : row[j];
                 }
             });
-            return Unstructured.INSTANCE.project(
-                    scores, Budget.exact(now, Granularity.MATRIX), problem.workers());
+            return Unstructured.INSTANCE.project(scores, Budget.exact(now, Granularity.MATRIX), problem.workers());
         }
     }
 }

@@ -351,8 +351,7 @@ public final class Alps implements Solver {
                 problem.algebra().gemm(right, false, k, false, w.slice(from, to));
             }
 
-            void tell(
-                    int t, double rho, double next, double change, double seen, Tensor g, Tensor z, Mask support) {
+            void tell(int t, double rho, double next, double change, double seen, Tensor g, Tensor z, Mask support) {
                 Rows.map(g, 0, product, workers, (r, row) -> {});
                 problem.algebra().gemm(-1f, Matrix.of(w), false, Matrix.of(a), false, 1f, Matrix.of(product));
                 double gradient = Math.sqrt(dot(product, product, false));

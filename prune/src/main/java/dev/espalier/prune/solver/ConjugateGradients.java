@@ -25,8 +25,7 @@ record ConjugateGradients(int iterations, double tolerance) {
     /// @param norms e, with which a weight is multiplied to be in scaled coordinates
     /// @param dense the dense weights `[out, in]`, not scaled
     /// @return the largest residual of an output, relative to ‖[w A]_S‖
-    double solve(
-            LayerProblem problem, Tensor a, float[] norms, Tensor dense, Tensor x, Mask support, Scratch memory) {
+    double solve(LayerProblem problem, Tensor a, float[] norms, Tensor dense, Tensor x, Mask support, Scratch memory) {
         double[] worst = new double[1];
         try (Scratch scratch = memory.child()) {
             int height = Tiles.height(x.rows());

@@ -6,8 +6,8 @@ import java.util.stream.Collectors;
 
 /// The solvers there are. A new one is a file and an entry here; the contract tests run over the list.
 public final class Solvers {
-    private static final List<Solver> ALL = List.of(
-            new Magnitude(), new Wanda(), new Dsnot(), new SparseGpt(), new AdmmGrad(), new Alps());
+    private static final List<Solver> ALL =
+            List.of(new Magnitude(), new Wanda(), new Dsnot(), new SparseGpt(), new AdmmGrad(), new Alps());
 
     private Solvers() {}
 

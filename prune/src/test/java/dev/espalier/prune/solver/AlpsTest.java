@@ -46,16 +46,7 @@ class AlpsTest {
     private Solution solve(Solver solver, String pattern, double sparsity, Scratch memory) {
         Tensor w = Tensor.of(Arena.ofAuto(), N, N, input.floats("W"));
         return solver.solve(new LayerProblem(
-                "case A",
-                w,
-                gram,
-                Pattern.parse(pattern),
-                sparsity,
-                Double.NaN,
-                false,
-                algebra,
-                workers,
-                memory));
+                "case A", w, gram, Pattern.parse(pattern), sparsity, Double.NaN, false, algebra, workers, memory));
     }
 
     private List<Alps.Step> course(Alps alps, String pattern, double sparsity) {

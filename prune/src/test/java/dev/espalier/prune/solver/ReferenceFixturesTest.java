@@ -267,7 +267,9 @@ class ReferenceFixturesTest {
             compared += agrees ? 1 : 0;
         }
         assertEquals(kept.length, at);
-        assertTrue(compared >= (solver instanceof AdmmGrad ? 0.95 : 0.97) * N, solver.name() + ": " + compared + " rows are the reference's");
+        assertTrue(
+                compared >= (solver instanceof AdmmGrad ? 0.95 : 0.97) * N,
+                solver.name() + ": " + compared + " rows are the reference's");
     }
 
     /// Every bit, dead inputs and row floors included.
@@ -277,7 +279,8 @@ class ReferenceFixturesTest {
         Mask theirs = reference("dsnot", pattern);
         Mask ours = Mask.of(pruned(new Dsnot(), pattern, true));
         assertEquals(0, differences(theirs, ours));
-        assertEquals(referenceError("dsnot", pattern), Math.sqrt(squaredError(pruned(new Dsnot(), pattern, true))), 1e-5);
+        assertEquals(
+                referenceError("dsnot", pattern), Math.sqrt(squaredError(pruned(new Dsnot(), pattern, true))), 1e-5);
     }
 
     /// Exact counts, and no dead input regrown: no more than 2 % worse than the released code.
@@ -343,8 +346,7 @@ class ReferenceFixturesTest {
     void errorsAreTheReferencesAndEachMethodBeatsTheOneBeforeIt() {
         for (String pattern : PATTERNS) {
             double last = Double.POSITIVE_INFINITY;
-            for (Solver solver :
-                    List.of(new Magnitude(), new Wanda(), new SparseGpt(), new AdmmGrad(), new Alps())) {
+            for (Solver solver : List.of(new Magnitude(), new Wanda(), new SparseGpt(), new AdmmGrad(), new Alps())) {
                 if (solver instanceof Magnitude || solver instanceof Wanda || solver instanceof SparseGpt) {
                     double expected = referenceError(solver.name(), pattern);
                     double released = Math.sqrt(squaredError(pruned(solver, pattern, true)));

@@ -276,8 +276,7 @@ class SolverContractTest {
             try (Gram gram = new Gram(120, ALGEBRA)) {
                 gram.add(random(5, 120, 15));
                 Tensor w = random(4, 120, 16);
-                Solution solution =
-                        Solvers.named(solver).solve(problem(w, gram, Unstructured.INSTANCE, 0.5, damping));
+                Solution solution = Solvers.named(solver).solve(problem(w, gram, Unstructured.INSTANCE, 0.5, damping));
                 assertEquals(damping, solution.damping());
                 assertPatternHolds(Unstructured.INSTANCE, w, 0.5);
                 for (float value : w.toFloats()) {
@@ -311,6 +310,8 @@ class SolverContractTest {
     @Test
     void anUnknownMethodIsRefusedWithTheListOfKnownOnes() {
         InputException refusal = assertThrows(InputException.class, () -> Solvers.named("obd"));
-        assertEquals("method 'obd' is not known; known: magnitude, wanda, dsnot, sparsegpt, admm-grad, alps", refusal.getMessage());
+        assertEquals(
+                "method 'obd' is not known; known: magnitude, wanda, dsnot, sparsegpt, admm-grad, alps",
+                refusal.getMessage());
     }
 }

@@ -120,7 +120,10 @@ class WideLayerFixtureTest {
         Tensor dense = Tensor.of(Arena.ofAuto(), ROWS, COLUMNS, input.floats("W"));
         Tensor delta = Tensor.of(Arena.ofAuto(), ROWS, COLUMNS, pruned.toFloats());
         for (int i = 0; i < ROWS * COLUMNS; i++) {
-            delta.set(i / COLUMNS, i % COLUMNS, delta.get(i / COLUMNS, i % COLUMNS) - dense.get(i / COLUMNS, i % COLUMNS));
+            delta.set(
+                    i / COLUMNS,
+                    i % COLUMNS,
+                    delta.get(i / COLUMNS, i % COLUMNS) - dense.get(i / COLUMNS, i % COLUMNS));
         }
         return Measure.relativeError(dense, delta, gram, algebra, workers, memory);
     }
@@ -137,8 +140,7 @@ class WideLayerFixtureTest {
         "admm-grad, 70, 1e-3",
         "admm-grad, 2of4, 3e-3"
     })
-    void masksAreTheReferencesUnderTheReleasedCounts(String solver, String pattern, double allowed)
-            throws IOException {
+    void masksAreTheReferencesUnderTheReleasedCounts(String solver, String pattern, double allowed) throws IOException {
         Tensor w = pruned(Solvers.named(solver), pattern, true);
         float[] packed = masks.floats(solver + "_" + pattern);
         int different = 0;
@@ -167,7 +169,8 @@ class WideLayerFixtureTest {
 
     private static double referenceError(String method, String pattern) throws IOException {
         JsonNode results = new ObjectMapper()
-                .readTree(TestModels.shared("fixtures/solvers/case_C_results.json").toFile());
+                .readTree(TestModels.shared("fixtures/solvers/case_C_results.json")
+                        .toFile());
         for (JsonNode result : results) {
             if (result.get("method").asText().equals(method)
                     && result.get("pattern").asText().replace(":", "of").equals(pattern)) {

@@ -84,10 +84,7 @@ public record SolverBench(LinearAlgebra algebra, Workers workers) {
             for (long at = 4L * from * dense.columns(); at < 4L * to * dense.columns(); at += 4) {
                 float now = pruned.segment().get(ValueLayout.JAVA_FLOAT, at);
                 delta.segment()
-                        .set(
-                                ValueLayout.JAVA_FLOAT,
-                                at,
-                                now - dense.segment().get(ValueLayout.JAVA_FLOAT, at));
+                        .set(ValueLayout.JAVA_FLOAT, at, now - dense.segment().get(ValueLayout.JAVA_FLOAT, at));
             }
         });
         try (Scratch memory = new Scratch()) {

@@ -62,8 +62,7 @@ public record SolverLayer(String name, Tensor weight, Gram gram) implements Auto
             throw new InputException("%s: '%s' is %s; both sizes must be 1 or more, and below 2^31"
                     .formatted(tensors.file(), name, shape));
         }
-        return Tensor.of(
-                DType.F32, shape.get(0).intValue(), shape.get(1).intValue(), tensors.bytes(entry));
+        return Tensor.of(DType.F32, shape.get(0).intValue(), shape.get(1).intValue(), tensors.bytes(entry));
     }
 
     private static int sequence(Safetensors tensors, int tokens) {
