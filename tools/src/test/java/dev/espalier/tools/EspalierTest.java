@@ -82,7 +82,7 @@ class EspalierTest {
     @Test
     void verbsThatDoNotWorkYetAreAbsent() {
         String help = Cli.run("--help").out();
-        for (String verb : List.of("experiment", "pull", "gpu-check")) {
+        for (String verb : List.of("experiment", "pull")) {
             assertFalse(help.contains(verb), verb);
             refused(2, words(verb));
         }
