@@ -49,13 +49,13 @@ final class LoadedModel implements AutoCloseable {
             Function<CpuBackend, FormatChoice> formats) {
         long start = System.nanoTime();
         options.check();
-        VectorCheck.problem().ifPresent(problem -> output.note("note: %s", problem));
         Checkpoint checkpoint = ModelSource.open(name, options.dtype(), seed);
         CpuBackend backend = null;
         try {
             requireMemory(name, checkpoint.bytes());
             Tokenizer tokenizer = tokenizer(checkpoint).orElse(null);
             backend = new CpuBackend(options.threads(CpuBackend.defaultThreads()));
+            VectorCheck.problem().ifPresent(problem -> output.note("note: %s", problem));
             Model model = Model.load(checkpoint, backend, formats.apply(backend));
             model.notices().forEach(notice -> output.note("note: %s", notice));
             if (ModelSource.random(name)) {

@@ -316,6 +316,20 @@ class ModelCommandsTest {
         }
     }
 
+    /// CSR of half of the weights cannot gain; whatever the table says, no sentence says otherwise.
+    @Test
+    void aTableOfRatiosMakesNoClaims() { // pytorch 111339, tutorials 3236, ao 1460
+        Cli bench = Cli.run(
+                "bench", "decode", LLAMA, "--formats", "dense,csr@0.5,2:4", "--rounds", "3", "--seconds", "0.01");
+        assertEquals(0, bench.code(), bench.err());
+        for (String format : List.of("dense", "csr", "2:4")) {
+            assertTrue(bench.out().lines().anyMatch(line -> line.strip().startsWith(format)), bench.out());
+        }
+        for (String claim : List.of("faster", "speed-up", "speedup", "gain")) {
+            assertFalse(bench.out().contains(claim), bench.out());
+        }
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',

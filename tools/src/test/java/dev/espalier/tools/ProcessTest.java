@@ -122,6 +122,85 @@ class ProcessTest {
         }
     }
 
+    /// Virtual machines that do not compile vectors: the same tokens from scalar code, and one line that says so.
+    @ParameterizedTest
+    @CsvSource({"-XX:TieredStopAtLevel=1, TieredStopAtLevel", "-XX:-UseFMA,"})
+    void withoutCompiledVectorsTheTokensAreTheSameAndOneLineSaysSo(String option, String said) throws Exception {
+        // lucene 12764, 12766, 12311; Jlama 78; llama3.java 32
+        String[] generate = {
+            "generate", LLAMA, "--prompt-ids", "1,40,60", "--max-new-tokens", "16", "--ignore-eos", "--temperature", "0"
+        };
+        JsonNode expected = Cli.json(generate).path("token_ids");
+        assertEquals(16, expected.size());
+        try (Child child = Child.start(temp.resolve("run"), List.of(option), add(generate, "--json"))) {
+            assertEquals(0, child.code(), child::toString);
+            assertEquals(expected, new ObjectMapper().readTree(child.out()).path("token_ids"));
+            List<String> notes = child.err()
+                    .lines()
+                    .filter(line -> line.startsWith("note: "))
+                    .toList();
+            assertEquals(said == null ? 0 : 1, notes.size(), child::toString);
+            assertTrue(said == null || notes.getFirst().contains(said), child::toString);
+        }
+        try (Child child = Child.start(temp.resolve("devices"), List.of(option), "devices", "--json")) {
+            assertEquals(0, child.code(), child::toString);
+            JsonNode why = new ObjectMapper().readTree(child.out()).at("/cpu/vectors_why_not");
+            assertEquals(said == null, why.isNull(), child::toString);
+            assertTrue(said == null || why.asText().contains(said), child::toString);
+        }
+    }
+
+    /// Java as somebody starts it who does not know of the launcher.
+    @Test
+    void withoutTheVectorModuleEveryVerbSaysWhatToAdd() throws Exception { // EDDI 801
+        int run = 0;
+        for (String[] arguments : List.of(
+                Cli.words("generate", LLAMA, "--prompt-ids", "1"),
+                Cli.words("bench", "solvers", "--shapes", "8x8"),
+                Cli.words("bench", "decode", "random:opt-125m"),
+                Cli.words("devices"))) {
+            List<String> words = new ArrayList<>(Child.java(List.of(), arguments));
+            int at = words.indexOf("--add-modules");
+            words.subList(at, at + 2).clear();
+            try (Child child = Child.start(temp.resolve("run" + run++), words)) {
+                boolean tells = arguments[0].equals("devices");
+                assertEquals(tells ? 0 : 2, child.code(), child::toString);
+                assertTrue(
+                        (tells ? child.out() : child.err()).contains("--add-modules jdk.incubator.vector"),
+                        child::toString);
+                assertTrue(child.err().lines().count() <= 2, child::toString);
+            }
+        }
+    }
+
+    /// No compiled kernel is thrown away because a class was loaded late: what replaces it can be five times slower.
+    @Test
+    void compiledKernelsAreNotInvalidatedByClassesLoadedLater() throws Exception {
+        try (Child child = Child.start(
+                temp.resolve("run"),
+                List.of("-XX:+PrintCompilation"),
+                "prune",
+                "demo-llama",
+                "--method",
+                "sparsegpt",
+                "--samples",
+                "16",
+                "--out",
+                temp.resolve("pruned").toString())) {
+            assertEquals(0, child.code(), child::toString);
+            List<String> kernels = child.out()
+                    .lines()
+                    .filter(line -> line.contains("dev.espalier.kernels."))
+                    .toList();
+            assertTrue(kernels.stream().anyMatch(line -> line.contains("MicroKernel::")), child::toString);
+            assertEquals(
+                    List.of(),
+                    kernels.stream()
+                            .filter(line -> line.contains("marked for deoptimization"))
+                            .toList());
+        }
+    }
+
     /// Ctrl-C while a solver works: neither the folder nor its half is left.
     @Test
     void controlCInsideASolverLeavesNothing() throws Exception {

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.checkpoint.Checkpoint;
 import dev.espalier.tensor.DType;
@@ -211,6 +212,37 @@ class ReportedFaultsTest {
                 }
             }
         }
+    }
+
+    /// Merges in the form that the other model has them in; then one of neither form.
+    @ParameterizedTest
+    @ValueSource(strings = {"stories260K", "tinystories-656k"})
+    void mergesAsPairsAndAsStringsGiveTheSameIds(String name) throws IOException { // llama.cpp 9692, colibri 1319
+        String prompt = "Once upon a time, there was a little girl named Lily.";
+        Path model = SharedFolder.path("models/" + name);
+        Path copy = Fixtures.copy(model, temp.resolve("copy"));
+        Path file = copy.resolve("tokenizer.json");
+        ObjectNode tokenizer = (ObjectNode) JSON.readTree(file.toFile());
+        ArrayNode merges = (ArrayNode) tokenizer.at("/model/merges");
+        for (int i = 0; i < merges.size(); i++) {
+            JsonNode merge = merges.get(i);
+            if (merge.isArray()) {
+                merges.set(i, merge.get(0).asText() + " " + merge.get(1).asText());
+            } else {
+                String[] parts = merge.asText().split(" ");
+                merges.set(i, merges.arrayNode().add(parts[0]).add(parts[1]));
+            }
+        }
+        JSON.writeValue(file.toFile(), tokenizer);
+        String[] rest = {"--prompt", prompt, "--max-new-tokens", "1"};
+        JsonNode before = Cli.json(add(Cli.words("generate", model.toString()), rest));
+        JsonNode after = Cli.json(add(Cli.words("generate", copy.toString()), rest));
+        assertTrue(before.path("prompt_ids").size() > 4);
+        assertEquals(before.path("prompt_ids"), after.path("prompt_ids"));
+
+        merges.set(merges.size() / 2, 7);
+        JSON.writeValue(file.toFile(), tokenizer);
+        Cli.refused(2, add(Cli.words("generate", copy.toString()), rest), "tokenizer.json", "merges");
     }
 
     private static void assertKept(Tensor before, Tensor after, String name) {

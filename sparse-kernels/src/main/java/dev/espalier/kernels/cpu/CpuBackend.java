@@ -4,6 +4,7 @@ import dev.espalier.kernels.Backend;
 import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.LinearAlgebra;
 import dev.espalier.kernels.WeightFormat;
+import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Convert;
 import dev.espalier.kernels.simd.Gemm;
 import dev.espalier.kernels.simd.VectorCheck;
@@ -40,6 +41,7 @@ public final class CpuBackend implements Backend {
 
     /// A backend that computes with `threads` threads, the caller's included.
     public CpuBackend(int threads) {
+        CompilerHints.loadHierarchies();
         this.workers = new Workers(threads);
         this.gemm = new Gemm(workers);
         this.attention = new CpuAttention(workers, gemm);

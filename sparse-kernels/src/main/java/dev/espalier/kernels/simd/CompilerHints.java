@@ -1,16 +1,22 @@
 package dev.espalier.kernels.simd;
 
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
+import java.lang.ref.Reference;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.Collectors;
 import javax.management.JMException;
 import javax.management.MBeanServer;
 import javax.management.ObjectName;
 import javax.management.openmbean.CompositeData;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorShuffle;
+import jdk.incubator.vector.VectorSpecies;
 
 /// What a kernel has to tell HotSpot, and ask it, so that its vector code is compiled as meant.
 ///
@@ -30,6 +36,7 @@ public final class CompilerHints {
     /// of virtual registers"), and a method on which it has failed may stay interpreted for good, a hundred times slower.
     /// Interpreted code then waits for C2. To be called before the methods run, as from their class' initialiser.
     public static void excludeFromC1(Class<?>... classes) {
+        loadHierarchies();
         String patterns = Arrays.stream(classes)
                 .map(c -> '"' + c.getName().replace('.', '/') + ".*\"")
                 .collect(Collectors.joining(", "));
@@ -47,6 +54,15 @@ public final class CompilerHints {
         } finally {
             delete(file);
         }
+    }
+
+    /// Loads every kind of memory segment and of vector, so that no kernel is compiled before.
+    ///
+    /// HotSpot assumes that a class without a loaded subclass has none. When the first heap segment was made, seconds after
+    /// the first product, all compiled kernels were thrown away for it; what C2 then made of [MicroKernel] kept its
+    /// accumulators in objects, and the whole process ran at a fifth of its speed, in about every third start.
+    public static void loadHierarchies() {
+        Hierarchies.load();
     }
 
     /// Whether a fused multiply-add is one instruction here. Where it is not, Java computes it exactly in software, some
@@ -81,5 +97,37 @@ public final class CompilerHints {
         } catch (IOException e) {
             file.toFile().deleteOnExit();
         }
+    }
+
+    /// Loaded once, by its initialiser.
+    private static final class Hierarchies {
+        static {
+            Object last = MemorySegment.ofArray(new byte[1]);
+            last = MemorySegment.ofArray(new short[1]);
+            last = MemorySegment.ofArray(new char[1]);
+            last = MemorySegment.ofArray(new int[1]);
+            last = MemorySegment.ofArray(new long[1]);
+            last = MemorySegment.ofArray(new float[1]);
+            last = MemorySegment.ofArray(new double[1]);
+            try {
+                last = Class.forName("jdk.internal.foreign.MappedMemorySegmentImpl");
+            } catch (ClassNotFoundException e) {
+                // It is called otherwise in this version of Java, and will be loaded with the first mapped file.
+            }
+            for (Class<?> element :
+                    List.of(byte.class, short.class, int.class, long.class, float.class, double.class)) {
+                for (VectorShape shape : VectorShape.values()) {
+                    VectorSpecies<?> species = VectorSpecies.of(element, shape);
+                    last = species.zero();
+                    last = species.maskAll(true);
+                    last = VectorShuffle.iota(species, 0, 1, true);
+                }
+            }
+            Reference.reachabilityFence(last);
+        }
+
+        private Hierarchies() {}
+
+        static void load() {}
     }
 }
