@@ -5,7 +5,6 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.kernels.cpu.Bandwidth;
-import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.kernels.simd.Workers;
@@ -13,6 +12,7 @@ import dev.espalier.natives.NativeLibrary;
 import dev.espalier.natives.blas.Blas;
 import dev.espalier.natives.cuda.Cuda;
 import dev.espalier.natives.cuda.CudaLibrary;
+import dev.espalier.natives.os.Cpu;
 import dev.espalier.tools.bench.PairedTiming;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -52,10 +52,11 @@ final class DevicesCommand implements Callable<Integer> {
     public Integer call() {
         ObjectNode document = JsonNodeFactory.instance.objectNode();
         ObjectNode cpu = document.putObject("cpu");
-        int cores = CpuBackend.defaultThreads();
+        int cores = Cpu.allowed();
+        boolean vectors = !VectorCheck.moduleMissing();
         cpu.put("cores", cores)
-                .put("vector_bits", CompilerHints.vectorBits())
-                .put("read_gb_per_s", bandwidth(cores))
+                .put("vector_bits", vectors ? (Integer) CompilerHints.vectorBits() : null)
+                .put("read_gb_per_s", vectors ? (Double) bandwidth(cores) : null)
                 .put("vectors_why_not", VectorCheck.problem().orElse(null));
         ArrayNode libraries = document.putArray("libraries");
         for (CudaLibrary library : CUDA) {
@@ -99,11 +100,15 @@ final class DevicesCommand implements Callable<Integer> {
     }
 
     private void print(ObjectNode document) {
-        output.print(
-                "CPU: %d processors, vectors of %d bits, memory reads at %s GB/s",
-                document.at("/cpu/cores").asInt(),
-                document.at("/cpu/vector_bits").asInt(),
-                Units.number(document.at("/cpu/read_gb_per_s").asDouble()));
+        if (document.at("/cpu/vector_bits").isNull()) {
+            output.print("CPU: %d processors", document.at("/cpu/cores").asInt());
+        } else {
+            output.print(
+                    "CPU: %d processors, vectors of %d bits, memory reads at %s GB/s",
+                    document.at("/cpu/cores").asInt(),
+                    document.at("/cpu/vector_bits").asInt(),
+                    Units.number(document.at("/cpu/read_gb_per_s").asDouble()));
+        }
         VectorCheck.problem().ifPresent(problem -> output.print("Vectors: %s", problem));
         document.path("libraries").forEach(this::printLibrary);
         for (CudaLibrary library : CUDA) {

@@ -1,5 +1,6 @@
 package dev.espalier.tools;
 
+import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.tensor.InputException;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
@@ -97,6 +98,11 @@ public final class Espalier {
                     "out of memory (" + e.getMessage() + "); use a smaller model, fewer samples, or more memory,"
                             + " such as ESPALIER_JAVA_OPTS=-Xmx8g.",
                     FAILED);
+        } catch (LinkageError e) {
+            if (!VectorCheck.moduleMissing()) {
+                throw e;
+            }
+            code = say(err, VectorCheck.problem().orElseThrow() + ".", WRONG_USAGE);
         }
         out.flush();
         err.flush();

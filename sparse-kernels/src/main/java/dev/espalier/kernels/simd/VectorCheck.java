@@ -1,6 +1,5 @@
 package dev.espalier.kernels.simd;
 
-import dev.espalier.tensor.InputException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -47,21 +46,13 @@ public final class VectorCheck {
         return EXPANDS_SHORTS;
     }
 
-    /// Some classes use the API's types whether vectors are compiled or not.
-    ///
-    /// @throws InputException if the API's module is not there, with the remedy
-    public static void requireModule() {
-        if (missing()) {
-            throw new InputException(PROBLEM);
-        }
-    }
-
-    private static boolean missing() {
+    /// Whether the API's module is not even there: then most classes of this package cannot be loaded.
+    public static boolean moduleMissing() {
         return ModuleLayer.boot().findModule("jdk.incubator.vector").isEmpty();
     }
 
     private static String find() {
-        if (missing()) {
+        if (moduleMissing()) {
             return "the module jdk.incubator.vector is missing: start Java with --add-modules jdk.incubator.vector";
         }
         if (System.getProperty("java.vm.info", "").contains("interpreted")) {
