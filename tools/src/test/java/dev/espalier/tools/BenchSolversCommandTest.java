@@ -168,6 +168,20 @@ class BenchSolversCommandTest {
         assertTrue(lines.size() > 210, lines.size() + " lines");
     }
 
+    /// Gram matrix, weights and everything else that is held during one layer's solve: 4 n² + 5 n o floats.
+    @ParameterizedTest
+    @ValueSource(strings = {"512x512", "256x768"})
+    void alpsHoldsNoMoreThanItsBound(String shape) {
+        JsonNode run = Cli.json("bench", "solvers", "--shapes", shape, "--methods", "alps", "--sparsity", "0.7")
+                .at("/runs/0");
+        long rows = run.path("rows").asLong();
+        long columns = run.path("cols").asLong();
+        long bound = Float.BYTES * (4 * columns * columns + 5 * columns * rows);
+        long held = run.path("peak_bytes").asLong();
+        assertTrue(held <= bound, held + " bytes of " + bound);
+        assertTrue(held > bound / 2, held + " bytes of " + bound);
+    }
+
     /// One bad number among the inputs: named, and nothing is written.
     @ParameterizedTest
     @ValueSource(floats = {Float.NaN, Float.POSITIVE_INFINITY})
