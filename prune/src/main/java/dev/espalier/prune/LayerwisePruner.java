@@ -53,6 +53,7 @@ public final class LayerwisePruner implements Pruner {
     @Override
     public PruneReport prune(Model model, CalibrationData data, PruneListener listener) {
         check(model, data);
+        formats.expect(model.weightBytes());
         long start = System.nanoTime();
         try (Workers workers = new Workers(threads);
                 Scratch memory = new Scratch();
@@ -184,6 +185,10 @@ public final class LayerwisePruner implements Pruner {
         try (Scratch scratch = memory.child()) {
             Tensor dense = scratch.tensor(linear.rows(), linear.columns());
             Tensor w = scratch.tensor(linear.rows(), linear.columns());
+            if (!linear.format().exact()) {
+                throw new IllegalArgumentException(where + " is held as "
+                        + linear.format().name() + ", which has rounded its weights; prune the model as it is stored");
+            }
             linear.unpack(dense);
             MemorySegment.copy(dense.segment(), 0, w.segment(), 0, dense.bytes());
             requireFinite(dense, where + ": the model's weights contain", workers);

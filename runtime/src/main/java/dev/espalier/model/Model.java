@@ -39,7 +39,7 @@ public final class Model implements AutoCloseable {
     private final Linear head;
     private boolean closed;
 
-    private Model(Checkpoint checkpoint, Backend backend, FormatChoice formats) {
+    private Model(Checkpoint checkpoint, Backend backend, FormatChoice formats, WeightFormat headFormat) {
         ModelConfig config = ModelConfig.of(checkpoint);
         ModelFamily family = ModelFamilies.of(config);
         this.spec = family.spec(config);
@@ -58,11 +58,12 @@ public final class Model implements AutoCloseable {
             positions = spec.positions() instanceof Positions.Learned ? upload(weights.positions()) : null;
             projectIn = spec.projectsEmbedding() ? backend.linear(weights.projectIn(), Dense.mapped()) : null;
             projectOut = spec.projectsEmbedding() ? backend.linear(weights.projectOut(), Dense.mapped()) : null;
+            formats.expect(weights.linearBytes() + weights.head().bytes());
             for (int i = 0; i < spec.blocks(); i++) {
                 blocks.add(block(i, weights, family.names(), small, formats));
             }
             lastNorm = spec.norms().last() ? norm(weights, weights.lastNorm(), small) : null;
-            head = backend.linear(weights.head(), aroundBlocks());
+            head = backend.linear(weights.head(), headFormat == null ? aroundBlocks() : headFormat);
         } catch (RuntimeException | Error e) {
             release();
             throw e;
@@ -70,13 +71,19 @@ public final class Model implements AutoCloseable {
     }
 
     /// Builds the decoder of `checkpoint` on `backend`, each linear layer of its blocks in the format that `formats`
-    /// chooses. The head is always dense: in the checkpoint's own memory where the blocks are, else in tiles.
+    /// chooses. The head is dense: in the checkpoint's own memory where the blocks are, else in tiles.
     ///
     /// Neither `checkpoint` nor `backend` is closed with the model, and both must outlive it.
     ///
     /// @throws InputException if the config or a tensor cannot be used
     public static Model load(Checkpoint checkpoint, Backend backend, FormatChoice formats) {
-        return new Model(checkpoint, backend, formats);
+        return new Model(checkpoint, backend, formats, null);
+    }
+
+    /// The same with the head in the format `head`, which may be one that rounds: the head is never pruned, and with sparse
+    /// blocks soon most of what a token reads.
+    public static Model load(Checkpoint checkpoint, Backend backend, FormatChoice formats, WeightFormat head) {
+        return new Model(checkpoint, backend, formats, head);
     }
 
     public ModelSpec spec() {

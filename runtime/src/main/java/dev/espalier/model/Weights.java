@@ -66,6 +66,19 @@ final class Weights {
         return spec.head().tied() ? embedding() : checkpoint.tensor(TensorNames.HEAD);
     }
 
+    /// Bytes of all blocks' linear layers together, dense, in their stored types.
+    long linearBytes() {
+        long bytes = 0;
+        for (int block = 0; block < spec.blocks(); block++) {
+            for (Map.Entry<Projection, String> projection : names.projections().entrySet()) {
+                int[] shape = shape(projection.getKey());
+                String weight = name(block, projection.getValue()) + ".weight";
+                bytes += (long) shape[0] * shape[1] * checkpoint.dtype(weight).bytes();
+            }
+        }
+        return bytes;
+    }
+
     /// The full name of a block's tensor: `of` is a leaf such as [TensorNames#attentionNorm].
     String name(int block, String of) {
         return prefix + names.block() + block + "." + of;

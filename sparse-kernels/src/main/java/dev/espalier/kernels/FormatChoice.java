@@ -7,4 +7,8 @@ import dev.espalier.tensor.Tensor;
 public interface FormatChoice {
     /// The format for `dense` `[out, in]`, a host tensor with its zeros in place.
     WeightFormat choose(Tensor dense);
+
+    /// Hears, before the first choice, how many bytes the dense matrices have together that every token reads: what is small
+    /// enough stays in a cache. Without this they count as too many for that.
+    default void expect(long bytes) {}
 }

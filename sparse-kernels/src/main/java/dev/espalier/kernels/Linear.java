@@ -13,7 +13,7 @@ public interface Linear extends AutoCloseable {
     /// Input features.
     int columns();
 
-    /// The type in which the values are stored.
+    /// The type in which the values are stored; I8 where they have scales.
     DType dtype();
 
     /// How the values are stored.
@@ -25,8 +25,9 @@ public interface Linear extends AutoCloseable {
     /// Weights that are not zero.
     long nonZeros();
 
-    /// Writes all weights, zeros in place, into `target` `[out, in]`, which may be of any float type; exact where
-    /// `target` has this matrix's own type and the format is lossless.
+    /// Writes all weights that this matrix computes with, zeros in place, into `target` `[out, in]`, which may be of any
+    /// float type. Nothing is rounded where `target` has this matrix's own type, or is F32. They are the weights that were
+    /// packed if the format is exact ([WeightFormat#exact]).
     void unpack(Tensor target);
 
     /// Gives the memory back. Closing twice does nothing; a matrix that only borrowed its memory keeps it.

@@ -8,5 +8,5 @@ import picocli.CommandLine.Command;
         mixinStandardHelpOptions = true,
         header = "Times dense against sparse, in one run.",
         synopsisSubcommandLabel = "COMMAND",
-        subcommands = {BenchDecodeCommand.class, BenchSolversCommand.class})
+        subcommands = {BenchDecodeCommand.class, BenchKernelsCommand.class, BenchSolversCommand.class})
 final class BenchCommand {}

@@ -45,8 +45,9 @@ final class BenchDecodeCommand implements Callable<Integer> {
             paramLabel = "FORMAT[@SPARSITY],...",
             split = ",",
             defaultValue = "dense,bitmask@0.5,bitmask@0.7,2:4",
-            description = "What to compare; dense and N:M need no sparsity; auto@0.5 takes what would be chosen."
-                    + " Default: ${DEFAULT-VALUE}.")
+            description =
+                    "What to compare; dense, dense-int8 and N:M need no sparsity; auto@0.5 takes what would be chosen."
+                            + " Default: ${DEFAULT-VALUE}.")
     private List<String> formats;
 
     @Option(
@@ -91,7 +92,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
             LoadedModel.requireMemory(model + " in " + candidates.size() + " formats", memory(checkpoint, candidates));
             DecodeBench result;
             try (Progress progress = output.progress("bench", DecodeBench.steps(candidates.size(), rounds))) {
-                result = DecodeBench.of(checkpoint, backend, candidates, rounds, seconds, progress::at);
+                result = DecodeBench.of(checkpoint, backend, candidates, options.head(), rounds, seconds, progress::at);
             }
             print(result, backend.workers().threads());
             output.document(document(result, backend.workers().threads()));
@@ -103,7 +104,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
     private static long memory(Checkpoint checkpoint, List<Candidate> candidates) {
         double share = 0;
         for (Candidate candidate : candidates) {
-            boolean dense = !candidate.prunes() || candidate.format().equals("dense");
+            boolean dense = !candidate.prunes() || candidate.format().startsWith("dense");
             share += dense ? 1 : 1 - candidate.sparsity() + 1.0 / 16;
         }
         return (long) (share * checkpoint.bytes());

@@ -56,7 +56,7 @@ final class LoadedModel implements AutoCloseable {
             Tokenizer tokenizer = tokenizer(checkpoint).orElse(null);
             backend = new CpuBackend(options.threads(CpuBackend.defaultThreads()));
             VectorCheck.problem().ifPresent(problem -> output.note("note: %s", problem));
-            Model model = Model.load(checkpoint, backend, formats.apply(backend));
+            Model model = Model.load(checkpoint, backend, formats.apply(backend), options.head());
             model.notices().forEach(notice -> output.note("note: %s", notice));
             if (ModelSource.random(name)) {
                 output.note("note: the weights of %s are random numbers, for timing only", name);

@@ -101,7 +101,8 @@ final class PruneAndServeCommand implements Callable<Integer> {
             double sparsePerplexity = perplexity(loaded.model(), text, "sparse");
             Comparison comparison;
             // The dense model is loaded a second time for the timing, and given back before serving.
-            try (Model dense = Model.load(loaded.checkpoint(), loaded.backend(), weight -> Dense.tiled())) {
+            try (Model dense =
+                    Model.load(loaded.checkpoint(), loaded.backend(), weight -> Dense.tiled(), options.head())) {
                 output.note("timing dense and sparse in turn");
                 comparison = Comparison.of(dense, densePerplexity, loaded.model(), sparsePerplexity, loaded.backend());
             }

@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -328,6 +329,88 @@ class ModelCommandsTest {
         for (String claim : List.of("faster", "speed-up", "speedup", "gain")) {
             assertFalse(bench.out().contains(claim), bench.out());
         }
+    }
+
+    @Test
+    void benchKernelsSaysBytesRatesAndRatiosOfEveryShape() {
+        JsonNode bench = Cli.json(
+                "bench",
+                "kernels",
+                "--shapes",
+                "64x128,48x192",
+                "--formats",
+                "bitmask@0.5,13:64-int8,dense-int8",
+                "--memory",
+                "1",
+                "--rounds",
+                "3",
+                "--seconds",
+                "0.001");
+        assertTrue(bench.path("read_gb_per_s").asDouble() > 0);
+        assertEquals(8, bench.path("runs").size());
+        for (int i = 0; i < 8; i++) {
+            JsonNode run = bench.path("runs").get(i);
+            assertEquals(i < 4 ? 64 : 48, run.path("rows").asInt());
+            assertEquals(i < 4 ? 128 : 192, run.path("cols").asInt());
+            assertEquals(1, run.path("tokens").asInt());
+            assertTrue(run.path("weights_per_s").asDouble() > 0, run.toString());
+            assertTrue(run.path("cache_weights_per_s").asDouble() > 0, run.toString());
+            assertTrue(run.path("ratio_to_dense").asDouble() > 0, run.toString());
+            assertTrue(run.path("bandwidth_share").asDouble() > 0, run.toString());
+        }
+        JsonNode dense = bench.path("runs").get(4);
+        assertEquals("dense", dense.path("format").asText());
+        assertEquals(1, dense.path("ratio_to_dense").asDouble());
+        assertEquals(2, dense.path("bytes_per_weight").asDouble());
+        // Half of the 16-bit values, and a bit a weight.
+        assertEquals(1.125, bench.path("runs").get(5).path("bytes_per_weight").asDouble(), 0.01);
+        JsonNode grouped = bench.path("runs").get(6);
+        assertEquals("13:64-int8", grouped.path("format").asText());
+        assertEquals("13:64", grouped.path("pattern").asText());
+        assertEquals(51.0 / 64, grouped.path("sparsity").asDouble(), 0.01);
+        assertEquals("dense-int8", bench.path("runs").get(7).path("format").asText());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "--shapes 64        | OUTxIN",
+                "--shapes 0x5       | OUTxIN",
+                "--formats swell    | needs a sparsity",
+                "--formats 13:64    | 100",
+                "--dtype i8         | bf16",
+                "--tokens 0         | --tokens",
+                "--threads 0        | --threads",
+            })
+    void benchKernelsRefusesWhatItCannotTime(String option, String fault) {
+        List<String> line = new ArrayList<>(List.of("bench", "kernels", "--rounds", "1", "--memory", "1"));
+        line.addAll(List.of(option.split(" ")));
+        if (!option.startsWith("--shapes")) {
+            line.addAll(List.of("--shapes", "32x100"));
+        }
+        refused(2, line.toArray(String[]::new), fault);
+    }
+
+    @Test
+    void anInt8HeadHalvesItsBytesAndIsRefusedByAnyOtherName() {
+        JsonNode dense =
+                Cli.json("bench", "decode", LLAMA, "--formats", "dense", "--rounds", "1", "--seconds", "0.001");
+        JsonNode small = Cli.json(
+                "bench",
+                "decode",
+                LLAMA,
+                "--formats",
+                "dense",
+                "--rounds",
+                "1",
+                "--seconds",
+                "0.001",
+                "--head",
+                "int8");
+        assertTrue(small.path("runs").get(0).path("bytes_per_token").asLong()
+                < dense.path("runs").get(0).path("bytes_per_token").asLong());
+        refused(2, words("generate", LLAMA, "--prompt-ids", "1", "--head", "q4"), "--head q4", "int8");
     }
 
     @ParameterizedTest

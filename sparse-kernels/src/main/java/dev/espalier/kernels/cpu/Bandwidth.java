@@ -15,6 +15,9 @@ public final class Bandwidth implements AutoCloseable {
     private static final int CHUNK = 1 << 16;
     private static final int PASSES = 5;
 
+    /// How long passes over little memory are repeated.
+    private static final long NANOS = 20_000_000;
+
     private final Arena arena = Arena.ofShared();
     private final long address;
     private final int chunks;
@@ -22,7 +25,11 @@ public final class Bandwidth implements AutoCloseable {
 
     /// Memory on huge pages, written once so that it is really there.
     public Bandwidth() {
-        long room = Memory.available().orElse(Long.MAX_VALUE) / 4;
+        this(BYTES);
+    }
+
+    private Bandwidth(long bytes) {
+        long room = Math.min(bytes, Memory.available().orElse(Long.MAX_VALUE) / 4);
         chunks = Math.toIntExact(Math.max(1, Math.min(BYTES, room) / CHUNK));
         address = Memory.allocate((long) chunks * CHUNK, arena).fill((byte) 1).address();
     }
@@ -42,9 +49,15 @@ public final class Bandwidth implements AutoCloseable {
 
     /// The fastest of some passes with all threads of `workers`; GB/s, decimal.
     public static double read(Workers workers) {
-        try (Bandwidth bandwidth = new Bandwidth()) {
+        return read(workers, BYTES);
+    }
+
+    /// The same where only `bytes` bytes are read, again and again: faster than memory if they fit a cache.
+    public static double read(Workers workers, long bytes) {
+        try (Bandwidth bandwidth = new Bandwidth(bytes)) {
             double best = 0;
-            for (int pass = 0; pass < PASSES; pass++) {
+            long start = System.nanoTime();
+            for (int pass = 0; pass < PASSES || System.nanoTime() - start < NANOS; pass++) {
                 best = Math.max(best, bandwidth.measure(workers));
             }
             return best;

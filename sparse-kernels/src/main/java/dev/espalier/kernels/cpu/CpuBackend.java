@@ -131,7 +131,7 @@ public final class CpuBackend implements Backend {
 
     /// Lays one token's activations out as a kernel wants them, in `input`.
     private void prepare(CpuLinear.Input layout, MemorySegment x, long from, int columns) {
-        int padded = Math.ceilDiv(columns, 32) * 32 + 128;
+        int padded = Math.ceilDiv(columns, 64) * 64 + 128;
         MemorySegment to = input.reserve(padded * 4L);
         switch (layout) {
             case PLAIN -> {
@@ -142,6 +142,11 @@ public final class CpuBackend implements Backend {
                 to.asSlice(columns / 32 * 128L, padded * 4L - columns / 32 * 128L)
                         .fill((byte) 0);
                 EvenOdd.split(x, from, to, columns);
+            }
+            case BY_FOUR -> {
+                to.asSlice(columns / 64 * 256L, padded * 4L - columns / 64 * 256L)
+                        .fill((byte) 0);
+                EvenOdd.splitByFour(x, from, to, columns);
             }
         }
     }

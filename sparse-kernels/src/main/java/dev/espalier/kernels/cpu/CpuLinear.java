@@ -27,6 +27,9 @@ public interface CpuLinear extends Linear, PanelSource {
         PLAIN,
         /// Float32, each 32 columns as 16 even ones and then 16 odd ones, the last group filled with zeros, followed by 64
         /// zeros: a 32-bit lane that holds two 16-bit weights meets its two activations in two loads.
-        EVEN_ODD
+        EVEN_ODD,
+        /// Float32, each 64 columns as 16 times the first of four, 16 times the second, the third, the fourth; the last group
+        /// filled with zeros, followed by 64 zeros: for lanes that hold four 8-bit weights.
+        BY_FOUR
     }
 }

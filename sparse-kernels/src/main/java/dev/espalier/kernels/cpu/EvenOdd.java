@@ -7,7 +7,8 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
-/// Lays activations out for kernels whose 32-bit lanes hold two 16-bit weights: see [CpuLinear.Input#EVEN_ODD].
+/// Lays activations out for kernels whose 32-bit lanes hold two 16-bit weights, or four bytes: see
+/// [CpuLinear.Input#EVEN_ODD] and [CpuLinear.Input#BY_FOUR].
 final class EvenOdd {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final int LANES = F.length();
@@ -32,6 +33,32 @@ final class EvenOdd {
         }
         for (int c = whole; c < columns; c++) {
             int at = whole + (c & 1) * 16 + (c - whole) / 2;
+            to.set(FLOAT, at * 4L, x.get(FLOAT, (from + c) * 4));
+        }
+    }
+
+    /// The same by fours: what lies past the last column in its group of 64 is left as it is.
+    static void splitByFour(MemorySegment x, long from, MemorySegment to, int columns) {
+        int whole = columns / 64 * 64;
+        for (int group = 0; group < whole; group += 64) {
+            for (int i = 0; i < 16; i += LANES) {
+                long at = from + group + 4L * i;
+                FloatVector a = FloatVector.fromMemorySegment(F, x, at * 4, ORDER);
+                FloatVector b = FloatVector.fromMemorySegment(F, x, (at + LANES) * 4, ORDER);
+                FloatVector c = FloatVector.fromMemorySegment(F, x, (at + 2L * LANES) * 4, ORDER);
+                FloatVector d = FloatVector.fromMemorySegment(F, x, (at + 3L * LANES) * 4, ORDER);
+                FloatVector low = a.rearrange(EVENS, b);
+                FloatVector high = c.rearrange(EVENS, d);
+                low.rearrange(EVENS, high).intoMemorySegment(to, (group + i) * 4L, ORDER);
+                low.rearrange(ODDS, high).intoMemorySegment(to, (group + 32 + i) * 4L, ORDER);
+                low = a.rearrange(ODDS, b);
+                high = c.rearrange(ODDS, d);
+                low.rearrange(EVENS, high).intoMemorySegment(to, (group + 16 + i) * 4L, ORDER);
+                low.rearrange(ODDS, high).intoMemorySegment(to, (group + 48 + i) * 4L, ORDER);
+            }
+        }
+        for (int c = whole; c < columns; c++) {
+            int at = whole + (c & 3) * 16 + (c - whole) / 4;
             to.set(FLOAT, at * 4L, x.get(FLOAT, (from + c) * 4));
         }
     }

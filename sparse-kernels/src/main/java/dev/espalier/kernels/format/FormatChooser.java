@@ -5,50 +5,62 @@ import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.Bandwidth;
 import dev.espalier.kernels.cpu.CpuBackend;
-import dev.espalier.kernels.cpu.CpuLinear;
-import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 
-/// Picks the format in which a matrix decodes fastest on this machine, from what its mask is.
+/// Picks the format in which a matrix decodes fastest on this machine, from what its mask is, among the exact ones.
 ///
 /// A sample of the matrix's own rows, small enough for the second-level cache, is packed in every format that takes the
 /// matrix and timed there for some milliseconds. A token's time is predicted as the longer of two: the bytes over the read
-/// bandwidth that all threads share, or the time in the cache over the number of threads. Matrices of one type and about
-/// the same density share a decision. Kernels that this virtual machine fails to compile lose by themselves.
+/// bandwidth that all threads share, or the time in the cache over the number of threads. Bandwidth is that of memory of the
+/// model's size: a small model lives in a cache. Of formats that are about equally fast the one with the fewest bytes is
+/// taken, so that noise decides nothing. Matrices of one type and about the same density share a decision. Kernels that this
+/// virtual machine fails to compile lose by themselves.
 ///
 /// Csr is not considered: at any density where it beats dense, Swell beats it.
 public final class FormatChooser implements FormatChoice {
     /// With fewer zeros than this no format but dense is worth a trial.
     private static final double FEW_ZEROS = 0.1;
 
+    /// Predicted times within this of the least count as equal; repeated trials move by about as much.
+    private static final double EQUAL = 0.05;
+
     /// Bytes of the dense sample: within any second-level cache of the last ten years.
     private static final int SAMPLE_BYTES = 1 << 18;
 
-    private static final int ROWS = 48;
-    private static final long TRIAL_NANOS = 3_000_000;
-    private static final long WARM_NANOS = 3_000_000_000L;
+    /// The group of the patterns that are found by counting.
+    private static final int LARGE_GROUP = 64;
+
+    private static final long TRIAL_NANOS = 10_000_000;
 
     private final CpuBackend backend;
     private final Map<Key, Decision> decisions = new HashMap<>();
     private final Map<String, Integer> chosen = new TreeMap<>();
-    private final Set<String> warm = new HashSet<>();
+    private final KernelRate rate = new KernelRate();
+    private long modelBytes = Long.MAX_VALUE;
     private double bandwidth;
     private String why = "nothing was chosen yet";
 
     /// A chooser for `backend`'s threads; the bandwidth is measured when it is first needed.
     public FormatChooser(CpuBackend backend) {
         this.backend = backend;
+    }
+
+    @Override
+    public synchronized void expect(long bytes) {
+        if (bytes != modelBytes) {
+            modelBytes = bytes;
+            bandwidth = 0;
+            decisions.clear();
+        }
     }
 
     private record Key(DType dtype, long density, String pattern) {}
@@ -77,7 +89,7 @@ public final class FormatChooser implements FormatChoice {
         if (dense.size() == 0 || dense.dtype() == DType.I8) {
             return new Decision(Dense.tiled(), "dense: nothing to leave out");
         }
-        Tensor sample = sample(dense);
+        Tensor sample = KernelRate.sample(dense, SAMPLE_BYTES);
         double density = (double) NonZeros.count(sample) / sample.size();
         if (1 - density < FEW_ZEROS) {
             return new Decision(
@@ -89,27 +101,44 @@ public final class FormatChooser implements FormatChoice {
         return decisions.computeIfAbsent(key, k -> trial(sample, density, pattern));
     }
 
-    /// Some consecutive rows from the middle.
-    private static Tensor sample(Tensor dense) {
-        long rowBytes = Math.max(1, (long) dense.columns() * dense.dtype().bytes());
-        long fitting = SAMPLE_BYTES / rowBytes / ROWS * ROWS;
-        int count = (int) Math.min(dense.rows(), Math.max(ROWS, fitting));
-        int from = (dense.rows() - count) / 2;
-        return dense.slice(from, from + count);
-    }
-
-    /// The N:M format, of those that are listed, that the whole matrix fits and that keeps least; null if there is none.
+    /// The N:M format, of those that are listed and of k:64, that the whole matrix fits and that keeps least; null if there
+    /// is none.
     private static NOfM pattern(Tensor sample, Tensor dense) {
-        NOfM best = null;
+        List<NOfM> patterns = new ArrayList<>();
         for (WeightFormat format : WeightFormats.all()) {
-            if (format instanceof NOfM pattern
-                    && (best == null || pattern.kept() * best.group() < best.kept() * pattern.group())
+            if (format instanceof NOfM pattern && pattern.exact()) {
+                patterns.add(pattern);
+            }
+        }
+        int most = mostOf(sample, LARGE_GROUP);
+        if (most > 0 && most < LARGE_GROUP) {
+            patterns.add(NOfM.of(most, LARGE_GROUP));
+        }
+        NOfM best = null;
+        for (NOfM pattern : patterns) {
+            if ((best == null || pattern.kept() * best.group() < best.kept() * pattern.group())
                     && pattern.refuses(sample) == null
                     && pattern.refuses(dense) == null) {
                 best = pattern;
             }
         }
         return best;
+    }
+
+    /// The most weights that any `group` consecutive ones of a row keep.
+    private static int mostOf(Tensor sample, int group) {
+        int most = 0;
+        for (int row = 0; row < sample.rows(); row++) {
+            for (int from = 0; from < sample.columns(); from += group) {
+                int count = 0;
+                for (int c = from; c < Math.min(sample.columns(), from + group); c++) {
+                    long index = (long) row * sample.columns() + c;
+                    count += NonZeros.is(sample.dtype(), sample.segment(), index) ? 1 : 0;
+                }
+                most = Math.max(most, count);
+            }
+        }
+        return most;
     }
 
     private Decision trial(Tensor sample, double density, NOfM pattern) {
@@ -121,85 +150,50 @@ public final class FormatChooser implements FormatChoice {
             candidates.add(pattern);
         }
         if (bandwidth == 0) {
-            bandwidth = Bandwidth.read(backend.workers());
+            bandwidth = Bandwidth.read(backend.workers(), modelBytes);
         }
-        WeightFormat best = null;
-        double least = Double.POSITIVE_INFINITY;
-        StringBuilder text = new StringBuilder();
+        List<Trial> trials = new ArrayList<>();
         for (WeightFormat format : candidates) {
             try (Linear packed = format.pack(sample)) {
                 double stream = packed.bytes() / bandwidth;
-                double compute = nanos((CpuLinear) packed) / backend.workers().threads();
-                double nanos = Math.max(stream, compute);
-                text.append(String.format(
-                        Locale.ROOT,
-                        "%s%s %.1f Gweights/s (%s)",
-                        text.isEmpty() ? "" : ", ",
-                        format.name(),
-                        sample.size() / nanos,
-                        stream > compute ? "memory" : "arithmetic"));
-                if (nanos < least) {
-                    least = nanos;
-                    best = format;
-                }
+                double compute =
+                        rate.nanos(packed, TRIAL_NANOS) / backend.workers().threads();
+                trials.add(new Trial(format, packed.bytes(), stream, compute));
             }
         }
+        Trial best = best(trials);
+        String predicted = trials.stream()
+                .map(trial -> String.format(
+                        Locale.ROOT,
+                        "%s %.1f Gweights/s (%s)",
+                        trial.format.name(),
+                        sample.size() / trial.nanos(),
+                        trial.stream > trial.compute ? "memory" : "arithmetic"))
+                .collect(Collectors.joining(", "));
         return new Decision(
-                best,
+                best.format,
                 String.format(
                         Locale.ROOT,
                         "%s at %.0f %% zeros and %.0f GB/s: predicted %s",
-                        best.name(),
+                        best.format.name(),
                         100 * (1 - density),
                         bandwidth,
-                        text));
+                        predicted));
     }
 
-    /// Nanoseconds of one product with one thread, the matrix in the cache: the least of many.
-    private double nanos(CpuLinear packed) {
-        warm(packed);
-        try (Arena arena = Arena.ofShared()) {
-            MemorySegment x = arena.allocate(4L * (packed.columns() + 192), 64);
-            MemorySegment y = arena.allocate(4L * packed.rows(), 64);
-            return least(packed, x, y, TRIAL_NANOS);
-        }
+    /// Fewest bytes among the fastest.
+    private static Trial best(List<Trial> trials) {
+        double least = trials.stream().mapToDouble(Trial::nanos).min().orElseThrow();
+        return trials.stream()
+                .filter(trial -> trial.nanos() <= least * (1 + EQUAL))
+                .min(Comparator.comparingLong(Trial::bytes))
+                .orElseThrow();
     }
 
-    private static double least(CpuLinear packed, MemorySegment x, MemorySegment y, long nanos) {
-        long begin = System.nanoTime();
-        long best = Long.MAX_VALUE;
-        for (long now = begin; now - begin < nanos || best == Long.MAX_VALUE; ) {
-            packed.multiply(x, y, 0, packed.rows());
-            long end = System.nanoTime();
-            best = Math.min(best, end - now);
-            now = end;
-        }
-        return best;
-    }
-
-    /// Runs a kernel on a tiny matrix until C2 has compiled it: it counts calls, and interpreted calls on large ones take
-    /// long. A kernel that stays slow is left as it is.
-    private void warm(CpuLinear packed) {
-        if (!VectorCheck.compiled() || !warm.add(packed.format().name() + packed.dtype())) {
-            return;
-        }
-        try (Arena arena = Arena.ofShared()) {
-            int columns = 256;
-            Tensor tiny = Tensor.allocate(arena, packed.dtype(), 16, columns);
-            for (int row = 0; row < 16; row++) {
-                for (int column = row % 4; column < columns; column += 4) {
-                    tiny.set(row, column, 1f);
-                }
-            }
-            MemorySegment x = arena.allocate(4L * (columns + 192), 64);
-            MemorySegment y = arena.allocate(4L * 16, 64);
-            try (Linear small = packed.format().pack(tiny)) {
-                long begin = System.nanoTime();
-                // 4096 weights take a compiled kernel a microsecond, interpreted it takes hundreds.
-                while (System.nanoTime() - begin < WARM_NANOS && least((CpuLinear) small, x, y, 1_000_000) > 4_000) {
-                    Thread.onSpinWait();
-                }
-            }
+    /// What a format would take for the sample: nanoseconds for its bytes, and for its arithmetic.
+    private record Trial(WeightFormat format, long bytes, double stream, double compute) {
+        double nanos() {
+            return Math.max(stream, compute);
         }
     }
 }

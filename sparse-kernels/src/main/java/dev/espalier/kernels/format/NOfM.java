@@ -27,24 +27,31 @@ import jdk.incubator.vector.VectorSpecies;
 ///   block   | index words: 1 vector | values of steps 0, 1 | values of steps 2, 3 | ... | S-2, S-1 |
 ///
 ///   index word of lane (row) r:  bits f s to f s + f - 1 = column within its group of step s
-///   16-bit values, lane r:       step 2 i in the low half, step 2 i + 1 in the high half
+///   16-bit values, lane r:       a vector has two steps: 2 i in the low half, 2 i + 1 in the high half
+///   8-bit values, lane r:        a vector has four steps, 4 i in the lowest byte
 ///   F32 values:                  one vector a step
 /// ```
 ///
-/// An odd N is stored as 2N:2M (1:4 as 2:8), so that two steps of a pair always lie in one group. Bytes a weight, 16-bit
-/// values: N/M · (2 + f/8): 2:4 1.125, 4:8 1.25, 1:4 0.625. The inner loop looks x up in a register: it permutes M columns
-/// of x, loaded as one vector, by the index words; no lanes are added up at the end. M up to the number of lanes is fast,
-/// larger M up to 256 is scalar code.
+/// Bytes a weight: N/M · (b + f/8), where b is the bytes of a value: 2:4 1.125, 4:8 1.25, 13:64 0.61 with 16 bits. The inner
+/// loop looks x up in registers: it permutes M columns of x by the index words; no lanes are added up at the end. A group
+/// that fits a vector takes one permutation; there an odd N is stored as 2N:2M (1:4 as 2:8), so that two steps of a pair
+/// always lie in one group. Up to four vectors (64 columns with AVX-512) take two permutations of two vectors each and a
+/// choice: that is k:64, much looser than 2:4 and as regular, since every row keeps k of each 64 columns and nothing has to
+/// be filled up. Larger M up to 256 is scalar code.
+///
+/// In `N:M-int8`, which is not exact, values are bytes with one scale a row ([Int8]).
 public final class NOfM implements WeightFormat {
     private static final int MAX_M = 256;
     private static final int LANES = Kernel.LANES;
 
     private final int kept;
     private final int group;
+    private final boolean rounds;
 
-    private NOfM(int kept, int group) {
+    private NOfM(int kept, int group, boolean rounds) {
         this.kept = kept;
         this.group = group;
+        this.rounds = rounds;
     }
 
     /// The format that keeps `n` of each `m`.
@@ -55,7 +62,12 @@ public final class NOfM implements WeightFormat {
             throw new IllegalArgumentException(
                     "%d:%d is no format: N:M keeps N of each M inputs, 0 < N < M <= %d".formatted(n, m, MAX_M));
         }
-        return new NOfM(n, m);
+        return new NOfM(n, m, false);
+    }
+
+    /// The same with bytes and scales for values.
+    public NOfM int8() {
+        return new NOfM(kept, group, true);
     }
 
     /// N, the weights kept of each group.
@@ -70,17 +82,22 @@ public final class NOfM implements WeightFormat {
 
     @Override
     public String name() {
-        return kept + ":" + group;
+        return kept + ":" + group + (rounds ? "-int8" : "");
+    }
+
+    @Override
+    public boolean exact() {
+        return !rounds;
     }
 
     @Override
     public boolean equals(Object other) {
-        return other instanceof NOfM that && that.kept == kept && that.group == group;
+        return other instanceof NOfM that && that.kept == kept && that.group == group && that.rounds == rounds;
     }
 
     @Override
     public int hashCode() {
-        return 31 * kept + group;
+        return 31 * (31 * kept + group) + Boolean.hashCode(rounds);
     }
 
     @Override
@@ -103,7 +120,7 @@ public final class NOfM implements WeightFormat {
                 }
             }
         }
-        return null;
+        return rounds ? Int8.refuses(dense) : null;
     }
 
     @Override
@@ -112,7 +129,13 @@ public final class NOfM implements WeightFormat {
         if (reason != null) {
             throw new IllegalArgumentException(name() + ": " + reason);
         }
-        return new Packed(this, dense);
+        if (!rounds) {
+            return new Packed(this, dense, null);
+        }
+        try (Arena scratch = Arena.ofShared()) {
+            Int8 bytes = Int8.of(dense, Math.max(1, dense.columns()), scratch);
+            return new Packed(this, bytes.values(), bytes.scales());
+        }
     }
 
     /// The packed matrix.
@@ -120,12 +143,17 @@ public final class NOfM implements WeightFormat {
         private final Arena arena = Arena.ofShared();
         private final NOfM format;
         private final DType dtype;
+        /// One a row for bytes, else null.
+        private final float[] scales;
         private final int rows;
         private final int columns;
-        /// N and M as stored: even N.
+        /// N and M as stored: even N where values go in pairs.
         private final int n;
 
         private final int m;
+        /// Whether a group takes more than one vector of x.
+        private final boolean wide;
+
         private final int field;
         private final int steps;
         private final int blocks;
@@ -133,12 +161,15 @@ public final class NOfM implements WeightFormat {
         private final long nonZeros;
         private final long memory;
 
-        Packed(NOfM format, Tensor dense) {
+        Packed(NOfM format, Tensor dense, float[] scales) {
             this.format = format;
+            this.scales = scales;
             dtype = dense.dtype();
             rows = dense.rows();
             columns = dense.columns();
-            int twice = format.kept % 2 == 0 ? 1 : 2;
+            boolean odd = format.kept % 2 == 1 && dtype != DType.I8;
+            wide = format.group * (odd ? 2 : 1) > LANES;
+            int twice = odd && !wide ? 2 : 1;
             n = twice * format.kept;
             m = twice * format.group;
             field = m <= 4 ? 2 : m <= 16 ? 4 : 8;
@@ -185,9 +216,8 @@ public final class NOfM implements WeightFormat {
         private long value(int row, int step) {
             long values = block(row, step) + 4L * LANES;
             int s = step % steps;
-            return dtype == DType.F32
-                    ? values + 4L * ((long) s * LANES + row % LANES)
-                    : values + 4L * ((long) (s / 2) * LANES + row % LANES) + 2L * (s % 2);
+            int together = 4 / dtype.bytes();
+            return values + 4L * ((long) (s / together) * LANES + row % LANES) + (long) s % together * dtype.bytes();
         }
 
         @Override
@@ -212,7 +242,7 @@ public final class NOfM implements WeightFormat {
 
         @Override
         public long bytes() {
-            return (long) Math.ceilDiv(rows, LANES) * blocks * blockBytes;
+            return (long) Math.ceilDiv(rows, LANES) * blocks * blockBytes + (scales == null ? 0 : 4L * rows);
         }
 
         @Override
@@ -244,24 +274,54 @@ public final class NOfM implements WeightFormat {
                 long begin = block(row, 0);
                 long end = begin + blocks * blockBytes;
                 long result = Kernel.RESULT.get().address();
-                if (!VectorCheck.compiled() || m > LANES) {
+                if (!VectorCheck.compiled() || m > 4 * LANES) {
                     scalar(row, Math.min(to, row + LANES), xs, ys);
                     continue;
                 }
-                if (dtype == DType.F32) {
-                    Kernel.any32(begin, end, blockBytes, xs, n, 4L * m, field, result);
-                } else {
-                    int shift = Weights.shift(dtype);
-                    int low = Weights.lowMask(dtype);
-                    int high = Weights.highMask(dtype);
-                    float scale = Weights.scale(dtype);
-                    if (n == 2 && m == 4) {
-                        Kernel.twoOfFour(begin, end, xs, scale, shift, low, high, result);
+                run(begin, end, xs, result);
+                int count = Math.min(LANES, to - row);
+                MemorySegment.copy(Raw.ALL, result, Raw.ALL, ys + 4L * row, 4L * count);
+                for (int r = row; scales != null && r < row + count; r++) {
+                    Raw.ALL.set(Raw.FLOAT, ys + 4L * r, scales[r] * Raw.ALL.get(Raw.FLOAT, ys + 4L * r));
+                }
+            }
+        }
+
+        private void run(long begin, long end, long x, long result) {
+            int shift = Weights.shift(dtype);
+            int low = Weights.lowMask(dtype);
+            int high = Weights.highMask(dtype);
+            float scale = Weights.scale(dtype);
+            int top = Weights.TOP_BYTE;
+            if (wide) {
+                long last = x + 4L * (columns - m);
+                boolean four = m > 2 * LANES;
+                switch (dtype) {
+                    case F32 -> Kernel.wide32(begin, end, blockBytes, x, last, n, m, field, four, result);
+                    case I8 -> Kernel.wide8(begin, end, blockBytes, x, last, n, m, field, four, top, result);
+                    default ->
+                        Kernel.wide16(
+                                begin, end, blockBytes, x, last, n, m, field, four, scale, shift, low, high, result);
+                }
+                return;
+            }
+            boolean twoOfFour = n == 2 && m == 4;
+            switch (dtype) {
+                case F32 -> Kernel.any32(begin, end, blockBytes, x, n, 4L * m, field, result);
+                case I8 -> {
+                    if (twoOfFour) {
+                        Kernel.twoOfFour8(begin, end, x, top, result);
                     } else {
-                        Kernel.any16(begin, end, blockBytes, xs, n, 4L * m, field, scale, shift, low, high, result);
+                        Kernel.any8(begin, end, blockBytes, x, n, 4L * m, field, top, result);
                     }
                 }
-                MemorySegment.copy(Raw.ALL, result, Raw.ALL, ys + 4L * row, 4L * Math.min(LANES, to - row));
+                default -> {
+                    if (twoOfFour) {
+                        Kernel.twoOfFour(begin, end, x, scale, shift, low, high, result);
+                    } else {
+                        Kernel.any16(begin, end, blockBytes, x, n, 4L * m, field, scale, shift, low, high, result);
+                    }
+                }
             }
         }
 
@@ -272,7 +332,7 @@ public final class NOfM implements WeightFormat {
                 for (int step = 0; step < stored; step++) {
                     sum += Weights.value(dtype, value(row, step)) * Raw.ALL.get(Raw.FLOAT, x + 4L * column(row, step));
                 }
-                Raw.ALL.set(Raw.FLOAT, y + 4L * row, sum);
+                Raw.ALL.set(Raw.FLOAT, y + 4L * row, scales == null ? sum : scales[row] * sum);
             }
         }
 
@@ -287,14 +347,35 @@ public final class NOfM implements WeightFormat {
             for (int row = rowFrom; row < rowTo; row++) {
                 long to = target + 4L * (row - rowFrom) * stride;
                 Raw.ALL.asSlice(to, 4L * (colTo - colFrom)).fill((byte) 0);
-                int last = Math.ceilDiv(colTo, m) * n;
-                for (int step = colFrom / m * n; step < last; step++) {
-                    int column = column(row, step);
-                    float value = Weights.value(dtype, value(row, step));
-                    // The filling of a group names its column 0, which may hold a weight.
-                    if (value != 0 && column >= colFrom && column < colTo) {
-                        Raw.ALL.set(Raw.FLOAT, to + 4L * (column - colFrom), value);
+            }
+            int stored = Math.ceilDiv(columns, m) * n;
+            int last = Math.min(stored, Math.ceilDiv(colTo, m) * n);
+            for (int row = rowFrom; row < rowTo; row += LANES) {
+                int lanes = Math.min(LANES, rowTo - row);
+                long to = target + 4L * (row - rowFrom) * stride;
+                int group = colFrom / m;
+                for (int step = group * n; step < last; group++) {
+                    int base = group * m - colFrom;
+                    for (int end = step + n; step < end; step++) {
+                        scatter(row, step, base, colTo - colFrom, to, lanes, 4L * stride);
                     }
+                }
+            }
+        }
+
+        /// One step of a slice into a panel `columns` wide.
+        private void scatter(int row, int step, int base, int columns, long panel, int lanes, long stride) {
+            long word = index(row, step);
+            long value = value(row, step);
+            int shift = step % steps * field;
+            int mask = (1 << field) - 1;
+            for (int lane = 0; lane < lanes; lane++) {
+                float weight = Weights.value(dtype, value + 4L * lane);
+                int column = base + (Raw.ALL.get(Raw.INT, word + 4L * lane) >>> shift & mask);
+                // The filling of a group names its column 0, which may hold a weight.
+                if (weight != 0 && column >= 0 && column < columns) {
+                    float scaled = scales == null ? weight : weight * scales[row + lane];
+                    Raw.ALL.set(Raw.FLOAT, panel + stride * lane + 4L * column, scaled);
                 }
             }
         }
@@ -568,6 +649,367 @@ public final class NOfM implements WeightFormat {
                     if (left == 0) {
                         left = n;
                         xp += groupBytes;
+                    }
+                }
+            }
+            a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        /// 8 groups of 4 columns a block.
+        static void twoOfFour8(long begin, long end, long x, int topByte, long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            IntVector top = IntVector.broadcast(I, topByte);
+            long xp = x;
+            for (long p = begin; p != end; p += 5 * VECTOR) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                IntVector v;
+                IntVector table;
+                FloatVector w;
+                FloatVector t;
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 0, Raw.ORDER);
+                t = words.and(3).selectFrom(table).reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 2)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 16, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 4)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 6)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 32, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 8)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 10)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 48, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 12)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 14)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 64, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 16)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 18)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 80, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 22)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 96, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 24)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 26)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 112, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 28)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 30)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                xp += 128;
+            }
+            a0.add(a2).add(a1.add(a3)).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        static void any8(
+                long begin,
+                long end,
+                long blockBytes,
+                long x,
+                int n,
+                long groupBytes,
+                int field,
+                int topByte,
+                long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            long xp = x;
+            int left = n;
+            int mask = (1 << field) - 1;
+            IntVector top = IntVector.broadcast(I, topByte);
+            for (long block = begin; block != end; block += blockBytes) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
+                long next = block + blockBytes;
+                for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                    a0 = mac(
+                            (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0),
+                            look(words, IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER), mask),
+                            a0);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = xp + groupBytes;
+                    }
+                    a1 = mac(
+                            (FloatVector) v.lanewise(VectorOperators.LSHL, 16)
+                                    .and(top)
+                                    .convert(VectorOperators.I2F, 0),
+                            look(words, IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER), mask),
+                            a1);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = xp + groupBytes;
+                    }
+                    a0 = mac(
+                            (FloatVector)
+                                    v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0),
+                            look(words, IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER), mask),
+                            a0);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = xp + groupBytes;
+                    }
+                    a1 = mac(
+                            (FloatVector) v.and(top).convert(VectorOperators.I2F, 0),
+                            look(words, IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER), mask),
+                            a1);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = xp + groupBytes;
+                    }
+                }
+            }
+            a0.add(a1).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        /// x from `xp` on, as many floats as two vectors hold, or four, by index.
+        private static FloatVector lookWide(IntVector index, long xp, boolean four) {
+            IntVector low = index.selectFrom(
+                    IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER),
+                    IntVector.fromMemorySegment(I, Raw.ALL, xp + VECTOR, Raw.ORDER));
+            if (!four) {
+                return low.reinterpretAsFloats();
+            }
+            IntVector high = index.selectFrom(
+                    IntVector.fromMemorySegment(I, Raw.ALL, xp + 2 * VECTOR, Raw.ORDER),
+                    IntVector.fromMemorySegment(I, Raw.ALL, xp + 3 * VECTOR, Raw.ORDER));
+            return low.blend(high, index.and(2 * LANES).compare(VectorOperators.NE, 0))
+                    .reinterpretAsFloats();
+        }
+
+        static void wide8(
+                long begin,
+                long end,
+                long blockBytes,
+                long x,
+                long last,
+                int n,
+                int m,
+                int field,
+                boolean four,
+                int topByte,
+                long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            long xp = x;
+            int left = n;
+            int mask = (1 << field) - 1;
+            IntVector top = IntVector.broadcast(I, topByte);
+            for (long block = begin; block != end; block += blockBytes) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
+                long next = block + blockBytes;
+                for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                    a0 = mac(
+                            (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0),
+                            lookWide(words.and(mask), xp, four),
+                            a0);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = Math.min(xp + 4L * m, last);
+                    }
+                    a1 = mac(
+                            (FloatVector) v.lanewise(VectorOperators.LSHL, 16)
+                                    .and(top)
+                                    .convert(VectorOperators.I2F, 0),
+                            lookWide(words.and(mask), xp, four),
+                            a1);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = Math.min(xp + 4L * m, last);
+                    }
+                    a0 = mac(
+                            (FloatVector)
+                                    v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0),
+                            lookWide(words.and(mask), xp, four),
+                            a0);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = Math.min(xp + 4L * m, last);
+                    }
+                    a1 = mac(
+                            (FloatVector) v.and(top).convert(VectorOperators.I2F, 0),
+                            lookWide(words.and(mask), xp, four),
+                            a1);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = Math.min(xp + 4L * m, last);
+                    }
+                }
+            }
+            a0.add(a1).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        static void wide16(
+                long begin,
+                long end,
+                long blockBytes,
+                long x,
+                long last,
+                int n,
+                int m,
+                int field,
+                boolean four,
+                float scale,
+                int shift,
+                int low,
+                int high,
+                long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            long xp = x;
+            int left = n;
+            int mask = (1 << field) - 1;
+            for (long block = begin; block != end; block += blockBytes) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
+                long next = block + blockBytes;
+                for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                    a0 = mac(
+                            low(v, shift, low),
+                            lookWide(words.and(mask), xp, four).mul(scale),
+                            a0);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = Math.min(xp + 4L * m, last);
+                    }
+                    a1 = mac(
+                            high(v, shift, high),
+                            lookWide(words.and(mask), xp, four).mul(scale),
+                            a1);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = Math.min(xp + 4L * m, last);
+                    }
+                }
+            }
+            a0.add(a1).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        static void wide32(
+                long begin,
+                long end,
+                long blockBytes,
+                long x,
+                long last,
+                int n,
+                int m,
+                int field,
+                boolean four,
+                long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            long xp = x;
+            int left = n;
+            int mask = (1 << field) - 1;
+            for (long block = begin; block != end; block += blockBytes) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
+                long next = block + blockBytes;
+                for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, p, Raw.ORDER);
+                    a0 = mac(v, lookWide(words.and(mask), xp, four), a0);
+                    words = words.lanewise(VectorOperators.LSHR, field);
+                    left--;
+                    if (left == 0) {
+                        left = n;
+                        xp = Math.min(xp + 4L * m, last);
                     }
                 }
             }

@@ -18,65 +18,102 @@ import jdk.incubator.vector.VectorSpecies;
 
 /// Any mask: a window of x slides over the columns, and rows take from it what they keep (sliding-window ELL).
 ///
-/// A vector's lanes are the rows of a slice, as many as the machine's vectors have 32-bit lanes, W (16, 8 or 4). A *step*
+/// A vector's lanes are the rows of a slice, L (16, 8 or 4), as many as the machine's vectors have 32-bit lanes. A *step*
 /// serves at most one kept weight of each row, all of them inside W consecutive columns: its base is the lowest column of
-/// the slice that is not served yet; a row whose next weight lies beyond the window is filled with a zero. Eight steps make
-/// a block.
+/// the slice that is not served yet; a row whose next weight lies beyond the window is filled with a zero. W is 32 with 16
+/// lanes, otherwise L.
 ///
 /// ```
-///   bases   | u16 step 0 | u16 step 1 | ... | u16 step 7 | next block ...        (a stream of its own)
-///   block   | index words: 1 vector | values of steps 0, 1 | 2, 3 | 4, 5 | 6, 7 |
+///   bases   | u16 step 0 | u16 step 1 | ... | next block ...                       (a stream of its own)
+///   block   | index words: 1 or 2 vectors | values |
 ///
-///   index word of lane (row) r:  bits 4 s to 4 s + 3 = column of step s, counted from its base
-///   16-bit values, lane r:       step 2 i in the low half, step 2 i + 1 in the high half
+///   index word of lane (row) r:  bits f s to f s + f - 1 = column of step s, counted from its base
+///                                f = 5, 6 steps a word with 16 lanes; else f = 4, 8 steps
+///   16-bit values, lane r:       a vector has two steps: 2 i in the low half, 2 i + 1 in the high half
+///   8-bit values, lane r:        a vector has four steps, 4 i in the lowest byte; with 16 lanes a block has 12 steps
 ///   F32 values:                  one vector a step
 /// ```
 ///
 /// The kernel loads W floats of x from the base on, permutes them by the index words and multiplies: no gather, no sum over
-/// lanes at the end, x in float32. Bytes a weight, 16-bit values: `d · fill · (2.5 + 2/W)`, where d is the fraction kept and
-/// fill is how many slots a kept weight takes: with random masks and W = 16 about 1.1 at 50 %, 1.2 at 70 %, 1.4 at 80 %,
-/// 1.75 at 90 %. Pays from about 60 % on; on machines without AVX-512 it is the format for any mask.
+/// lanes at the end, x in float32. Bytes a weight: `d · fill · (b + 4/s + 2/L)`, where d is the fraction kept, b the bytes of
+/// a value, s the steps a word, and fill is how many slots a kept weight takes. With random masks and W = 32 fill is about
+/// 1.06 at 50 %, 1.13 at 70 %, 1.2 at 80 %, 1.4 at 90 %; with W = 8 1.2, 1.4, 1.7, 2.3. Pays from about 60 % on; on machines
+/// without AVX-512 it is the format for any mask.
+///
+/// In `swell-int8`, which is not exact, values are bytes with one scale a row ([Int8]).
 public final class Swell implements WeightFormat {
-    private static final int STEPS = 8;
     private static final int LANES = Kernel.LANES;
+    private static final int WINDOW = Kernel.WINDOW;
+    /// Bits of an index.
+    private static final int FIELD = LANES == 16 ? 5 : 4;
+
+    private static final int WORD_STEPS = 32 / FIELD;
     private static final int MAX_COLUMNS = 1 << 16;
 
-    private static final Swell INSTANCE = new Swell();
+    private static final Swell EXACT = new Swell(false);
+    private static final Swell INT8 = new Swell(true);
 
-    private Swell() {}
+    private final boolean rounds;
+
+    private Swell(boolean rounds) {
+        this.rounds = rounds;
+    }
 
     public static Swell of() {
-        return INSTANCE;
+        return EXACT;
+    }
+
+    /// With bytes and scales for values.
+    public static Swell int8() {
+        return INT8;
     }
 
     @Override
     public String name() {
-        return "swell";
+        return rounds ? "swell-int8" : "swell";
+    }
+
+    @Override
+    public boolean exact() {
+        return !rounds;
     }
 
     @Override
     public String refuses(Tensor dense) {
-        return dense.columns() > MAX_COLUMNS
-                ? "its %d columns are more than %d".formatted(dense.columns(), MAX_COLUMNS)
-                : Weights.refuses(dense);
+        if (dense.columns() > MAX_COLUMNS) {
+            return "its %d columns are more than %d".formatted(dense.columns(), MAX_COLUMNS);
+        }
+        return rounds ? Int8.refuses(dense) : Weights.refuses(dense);
     }
 
     @Override
     public Linear pack(Tensor dense) {
         String reason = refuses(dense);
         if (reason != null) {
-            throw new IllegalArgumentException("swell: " + reason);
+            throw new IllegalArgumentException(name() + ": " + reason);
         }
-        return new Packed(dense);
+        if (!rounds) {
+            return new Packed(this, dense, null);
+        }
+        try (Arena scratch = Arena.ofShared()) {
+            Int8 bytes = Int8.of(dense, Math.max(1, dense.columns()), scratch);
+            return new Packed(this, bytes.values(), bytes.scales());
+        }
     }
 
     /// The packed matrix.
     private static final class Packed implements CpuLinear {
         private final Arena arena = Arena.ofShared();
+        private final Swell format;
         private final DType dtype;
         private final int rows;
         private final int columns;
+        /// Steps in a block.
+        private final int steps;
+
         private final long blockBytes;
+        /// One a row for bytes, else null.
+        private final float[] scales;
         /// Blocks before each slice, and in all.
         private final long[] starts;
 
@@ -84,38 +121,42 @@ public final class Swell implements WeightFormat {
         private final long bases;
         private final long blocks;
 
-        Packed(Tensor dense) {
+        Packed(Swell format, Tensor dense, float[] scales) {
+            this.format = format;
+            this.scales = scales;
             dtype = dense.dtype();
             rows = dense.rows();
             columns = dense.columns();
-            blockBytes = 4L * LANES + (long) STEPS * LANES * dtype.bytes();
+            int words = dtype == DType.I8 && LANES == 16 ? 2 : 1;
+            steps = words * WORD_STEPS;
+            blockBytes = 4L * LANES * words + (long) steps * LANES * dtype.bytes();
             int slices = Math.ceilDiv(rows, LANES);
             starts = new long[slices + 1];
             Slice slice = new Slice(dense);
             long count = 0;
             for (int i = 0; i < slices; i++) {
                 count += slice.read(i * LANES);
-                int steps = 0;
+                int served = 0;
                 while (slice.base() < columns) {
                     slice.step(-1, 0);
-                    steps++;
+                    served++;
                 }
-                starts[i + 1] = starts[i] + Math.ceilDiv(steps, STEPS);
+                starts[i + 1] = starts[i] + Math.ceilDiv(served, steps);
             }
             nonZeros = count;
-            bases = Memory.allocate(Math.max(1, starts[slices] * STEPS * 2), arena)
+            bases = Memory.allocate(Math.max(1, starts[slices] * steps * 2), arena)
                     .address();
             blocks = Memory.allocate(Math.max(1, starts[slices] * blockBytes), arena)
                     .address();
             for (int i = 0; i < slices; i++) {
                 slice.read(i * LANES);
                 int base = 0;
-                long steps = (starts[i + 1] - starts[i]) * STEPS;
-                for (int step = 0; step < steps; step++) {
+                long all = (starts[i + 1] - starts[i]) * steps;
+                for (int step = 0; step < all; step++) {
                     // The filling of the last block keeps the last base.
                     base = slice.base() < columns ? slice.base() : base;
-                    Raw.ALL.set(Raw.SHORT, bases + 2 * (starts[i] * STEPS + step), (short) base);
-                    slice.step(blocks + (starts[i] + step / STEPS) * blockBytes, step % STEPS);
+                    Raw.ALL.set(Raw.SHORT, bases + 2 * (starts[i] * steps + step), (short) base);
+                    slice.step(blocks + (starts[i] + step / steps) * blockBytes, step % steps);
                 }
             }
         }
@@ -167,24 +208,30 @@ public final class Swell implements WeightFormat {
                 int base = base();
                 for (int lane = 0; lane < LANES; lane++) {
                     int column = kept[lane][next[lane]];
-                    if (column >= columns || column >= base + LANES) {
+                    if (column >= columns || column >= base + WINDOW) {
                         continue;
                     }
                     next[lane]++;
                     if (block != -1) {
-                        long word = block + 4L * lane;
-                        Raw.ALL.set(Raw.INT, word, Raw.ALL.get(Raw.INT, word) | (column - base) << 4 * step);
+                        long word = word(block, lane, step);
+                        int place = (column - base) << step % WORD_STEPS * FIELD;
+                        Raw.ALL.set(Raw.INT, word, Raw.ALL.get(Raw.INT, word) | place);
                         Weights.store(dtype, value(block, lane, step), bits(lane, column));
                     }
                 }
             }
         }
 
+        /// The address of the index word of a step.
+        private static long word(long block, int lane, int step) {
+            return block + 4L * ((long) (step / WORD_STEPS) * LANES + lane);
+        }
+
+        /// The address of the value of a step: a 32-bit lane has as many steps as values fit.
         private long value(long block, int lane, int step) {
-            long values = block + 4L * LANES;
-            return dtype == DType.F32
-                    ? values + 4L * ((long) step * LANES + lane)
-                    : values + 4L * ((long) (step / 2) * LANES + lane) + 2L * (step % 2);
+            long values = block + 4L * LANES * (steps / WORD_STEPS);
+            int together = 4 / dtype.bytes();
+            return values + 4L * ((long) (step / together) * LANES + lane) + (long) step % together * dtype.bytes();
         }
 
         @Override
@@ -204,12 +251,12 @@ public final class Swell implements WeightFormat {
 
         @Override
         public WeightFormat format() {
-            return INSTANCE;
+            return format;
         }
 
         @Override
         public long bytes() {
-            return starts[starts.length - 1] * (blockBytes + 2 * STEPS);
+            return starts[starts.length - 1] * (blockBytes + 2L * steps) + (scales == null ? 0 : 4L * rows);
         }
 
         @Override
@@ -234,54 +281,79 @@ public final class Swell implements WeightFormat {
 
         @Override
         public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
-            long xs = Raw.address(x, 4L * (columns + LANES));
+            long xs = Raw.address(x, 4L * (columns + WINDOW));
             long ys = Raw.address(y, 4L * to);
             long result = Kernel.RESULT.get().address();
             for (int row = from; row < to; row += LANES) {
                 long start = starts[row / LANES];
                 long begin = blocks + start * blockBytes;
                 long end = blocks + starts[row / LANES + 1] * blockBytes;
-                long base = bases + start * STEPS * 2;
+                long base = bases + start * steps * 2;
                 if (!VectorCheck.compiled()) {
                     scalar(row, Math.min(to, row + LANES), xs, ys);
                     continue;
                 }
-                if (dtype == DType.F32) {
-                    Kernel.single(begin, end, base, xs, result);
-                } else {
-                    Kernel.half(
-                            begin,
-                            end,
-                            base,
-                            xs,
-                            Weights.scale(dtype),
-                            Weights.shift(dtype),
-                            Weights.lowMask(dtype),
-                            Weights.highMask(dtype),
-                            result);
+                run(begin, end, base, xs, result);
+                int count = Math.min(LANES, to - row);
+                MemorySegment.copy(Raw.ALL, result, Raw.ALL, ys + 4L * row, 4L * count);
+                for (int r = row; scales != null && r < row + count; r++) {
+                    Raw.ALL.set(Raw.FLOAT, ys + 4L * r, scales[r] * Raw.ALL.get(Raw.FLOAT, ys + 4L * r));
                 }
-                MemorySegment.copy(Raw.ALL, result, Raw.ALL, ys + 4L * row, 4L * Math.min(LANES, to - row));
+            }
+        }
+
+        private void run(long begin, long end, long base, long x, long result) {
+            boolean wide = WINDOW == 32;
+            switch (dtype) {
+                case F32 -> {
+                    if (wide) {
+                        Kernel.wide32(begin, end, base, x, result);
+                    } else {
+                        Kernel.single(begin, end, base, x, result);
+                    }
+                }
+                case I8 -> {
+                    if (wide) {
+                        Kernel.wide8(begin, end, base, x, Weights.TOP_BYTE, result);
+                    } else {
+                        Kernel.bytes(begin, end, base, x, Weights.TOP_BYTE, result);
+                    }
+                }
+                default -> {
+                    float scale = Weights.scale(dtype);
+                    int shift = Weights.shift(dtype);
+                    int low = Weights.lowMask(dtype);
+                    int high = Weights.highMask(dtype);
+                    if (wide) {
+                        Kernel.wide16(begin, end, base, x, scale, shift, low, high, result);
+                    } else {
+                        Kernel.half(begin, end, base, x, scale, shift, low, high, result);
+                    }
+                }
             }
         }
 
         private void scalar(int from, int to, long x, long y) {
             for (int row = from; row < to; row++) {
                 float sum = 0;
-                for (long step = starts[row / LANES] * STEPS; step < starts[row / LANES + 1] * STEPS; step++) {
-                    sum += weight(row % LANES, step) * Raw.ALL.get(Raw.FLOAT, x + 4L * column(row % LANES, step));
+                for (long block = starts[row / LANES]; block < starts[row / LANES + 1]; block++) {
+                    for (int step = 0; step < steps; step++) {
+                        long at = x + 4L * column(row % LANES, block, step);
+                        sum += weight(row % LANES, block, step) * Raw.ALL.get(Raw.FLOAT, at);
+                    }
                 }
-                Raw.ALL.set(Raw.FLOAT, y + 4L * row, sum);
+                Raw.ALL.set(Raw.FLOAT, y + 4L * row, scales == null ? sum : scales[row] * sum);
             }
         }
 
-        /// Which column a lane has in a step, counted over the whole matrix.
-        private int column(int lane, long step) {
-            int word = Raw.ALL.get(Raw.INT, blocks + step / STEPS * blockBytes + 4L * lane);
-            return base(step) + (word >>> (int) (4 * (step % STEPS)) & 15);
+        /// Which column a lane has in a step of a block, counted over the whole matrix.
+        private int column(int lane, long block, int step) {
+            int word = Raw.ALL.get(Raw.INT, word(blocks + block * blockBytes, lane, step));
+            return base(block * steps + step) + (word >>> step % WORD_STEPS * FIELD & WINDOW - 1);
         }
 
-        private float weight(int lane, long step) {
-            return Weights.value(dtype, value(blocks + step / STEPS * blockBytes, lane, (int) (step % STEPS)));
+        private float weight(int lane, long block, int step) {
+            return Weights.value(dtype, value(blocks + block * blockBytes, lane, step));
         }
 
         private int base(long step) {
@@ -297,31 +369,43 @@ public final class Swell implements WeightFormat {
                         .fill((byte) 0);
             }
             for (int row = rowFrom; row < rowTo; row += LANES) {
-                long last = starts[row / LANES + 1] * STEPS;
                 int lanes = Math.min(LANES, rowTo - row);
-                for (long step = first(row, colFrom); step < last && base(step) < colTo; step++) {
-                    for (int lane = 0; lane < lanes; lane++) {
-                        int column = column(lane, step);
-                        float weight = weight(lane, step);
-                        // A filled slot names some column, which another step may serve.
-                        if (weight != 0 && column >= colFrom && column < colTo) {
-                            Raw.ALL.set(
-                                    Raw.FLOAT,
-                                    target + 4L * ((long) (row - rowFrom + lane) * stride + column - colFrom),
-                                    weight);
-                        }
+                long to = target + 4L * (row - rowFrom) * stride;
+                long last = starts[row / LANES + 1] * steps;
+                for (long step = first(row, colFrom); step < last; step++) {
+                    int base = base(step) - colFrom;
+                    if (base >= colTo - colFrom) {
+                        break;
                     }
+                    long block = blocks + step / steps * blockBytes;
+                    scatter(block, (int) (step % steps), base, colTo - colFrom, to, lanes, 4L * stride, row);
+                }
+            }
+        }
+
+        /// One step of a slice into a panel `columns` wide.
+        private void scatter(long block, int step, int base, int columns, long panel, int lanes, long stride, int row) {
+            long word = word(block, 0, step);
+            long value = value(block, 0, step);
+            int shift = step % WORD_STEPS * FIELD;
+            for (int lane = 0; lane < lanes; lane++) {
+                float weight = Weights.value(dtype, value + 4L * lane);
+                int column = base + (Raw.ALL.get(Raw.INT, word + 4L * lane) >>> shift & WINDOW - 1);
+                // A filled slot names some column, which another step may serve.
+                if (weight != 0 && column >= 0 && column < columns) {
+                    float scaled = scales == null ? weight : weight * scales[row + lane];
+                    Raw.ALL.set(Raw.FLOAT, panel + stride * lane + 4L * column, scaled);
                 }
             }
         }
 
         /// The first step of a row's slice whose window reaches `column`; bases ascend.
         private long first(int row, int column) {
-            long low = starts[row / LANES] * STEPS;
-            long high = starts[row / LANES + 1] * STEPS;
+            long low = starts[row / LANES] * steps;
+            long high = starts[row / LANES + 1] * steps;
             while (low < high) {
                 long middle = (low + high) >>> 1;
-                if (base(middle) + LANES <= column) {
+                if (base(middle) + WINDOW <= column) {
                     low = middle + 1;
                 } else {
                     high = middle;
@@ -342,8 +426,9 @@ public final class Swell implements WeightFormat {
     private static final class Kernel {
         private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
         private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
-        // A field of an index word has four bits.
+        // A field of an index word has at most five bits.
         static final int LANES = Math.min(16, F.length());
+        static final int WINDOW = LANES == 16 ? 32 : LANES;
         private static final long VECTOR = 4L * LANES;
         private static final boolean FMA = CompilerHints.fma();
         static final ThreadLocal<MemorySegment> RESULT =
@@ -354,6 +439,345 @@ public final class Swell implements WeightFormat {
         }
 
         private Kernel() {}
+
+        /// 32 columns in two vectors, six steps a word.
+        static void wide16(
+                long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            long bp = bases;
+            for (long p = begin; p != end; p += 4 * 64) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                long b = Raw.ALL.get(Raw.LONG, bp);
+                long c = Raw.ALL.get(Raw.INT, bp + 8);
+                bp += 12;
+                long at;
+                IntVector v;
+                FloatVector w;
+                FloatVector t;
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
+                at = x + 4 * (b & 0xffff);
+                t = words.selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                at = x + 4 * (b >>> 16 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 5)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
+                at = x + 4 * (b >>> 32 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 10)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                at = x + 4 * (b >>> 48);
+                t = words.lanewise(VectorOperators.LSHR, 15)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
+                at = x + 4 * (c & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.LSHL, 16)
+                        .lanewise(VectorOperators.ASHR, shift)
+                        .and(low)
+                        .reinterpretAsFloats();
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                at = x + 4 * (c >>> 16 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 25)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats()
+                        .mul(scale);
+                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            }
+            a0.add(a2).add(a1.add(a3)).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        static void wide32(long begin, long end, long bases, long x, long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            long bp = bases;
+            for (long p = begin; p != end; p += 7 * 64) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                long b = Raw.ALL.get(Raw.LONG, bp);
+                long c = Raw.ALL.get(Raw.INT, bp + 8);
+                bp += 12;
+                long at;
+                FloatVector v;
+                FloatVector t;
+                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 64, Raw.ORDER);
+                at = x + 4 * (b & 0xffff);
+                t = words.selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
+                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 128, Raw.ORDER);
+                at = x + 4 * (b >>> 16 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 5)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
+                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 192, Raw.ORDER);
+                at = x + 4 * (b >>> 32 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 10)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
+                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 256, Raw.ORDER);
+                at = x + 4 * (b >>> 48);
+                t = words.lanewise(VectorOperators.LSHR, 15)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
+                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 320, Raw.ORDER);
+                at = x + 4 * (c & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
+                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 384, Raw.ORDER);
+                at = x + 4 * (c >>> 16 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 25)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
+            }
+            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        static void wide8(long begin, long end, long bases, long x, int topByte, long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            IntVector top = IntVector.broadcast(I, topByte);
+            long bp = bases;
+            for (long p = begin; p != end; p += 5 * 64) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                long b = Raw.ALL.get(Raw.LONG, bp);
+                long c = Raw.ALL.get(Raw.LONG, bp + 8);
+                long d = Raw.ALL.get(Raw.LONG, bp + 16);
+                bp += 24;
+                long at;
+                IntVector v;
+                FloatVector w;
+                FloatVector t;
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
+                at = x + 4 * (b & 0xffff);
+                t = words.selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                at = x + 4 * (b >>> 16 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 5)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                at = x + 4 * (b >>> 32 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 10)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                at = x + 4 * (b >>> 48);
+                t = words.lanewise(VectorOperators.LSHR, 15)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
+                at = x + 4 * (c & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                at = x + 4 * (c >>> 16 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 25)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                words = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
+                at = x + 4 * (c >>> 32 & 0xffff);
+                t = words.selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                at = x + 4 * (c >>> 48);
+                t = words.lanewise(VectorOperators.LSHR, 5)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 256, Raw.ORDER);
+                at = x + 4 * (d & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 10)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                at = x + 4 * (d >>> 16 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 15)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                at = x + 4 * (d >>> 32 & 0xffff);
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                at = x + 4 * (d >>> 48);
+                t = words.lanewise(VectorOperators.LSHR, 25)
+                        .selectFrom(
+                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
+                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            }
+            a0.add(a2).add(a1.add(a3)).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
+
+        /// L columns, eight steps a word.
+        static void bytes(long begin, long end, long bases, long x, int topByte, long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            IntVector top = IntVector.broadcast(I, topByte);
+            long bp = bases;
+            for (long p = begin; p != end; p += 3 * VECTOR) {
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                long b = Raw.ALL.get(Raw.LONG, bp);
+                long c = Raw.ALL.get(Raw.LONG, bp + 8);
+                bp += 16;
+                IntVector v;
+                FloatVector w;
+                FloatVector t;
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
+                t = words.and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 4)
+                        .and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                t = words.lanewise(VectorOperators.LSHR, 8)
+                        .and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 12)
+                        .and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 16)
+                        .and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                t = words.lanewise(VectorOperators.LSHR, 24)
+                        .and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 28)
+                        .and(15)
+                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
+                        .reinterpretAsFloats();
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            }
+            a0.add(a2).add(a1.add(a3)).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        }
 
         static void half(
                 long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {

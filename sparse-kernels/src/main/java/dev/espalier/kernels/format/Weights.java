@@ -6,6 +6,7 @@ import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 
 /// Stored weights as bits: what packing, unpacking and scalar kernels share.
 ///
@@ -28,6 +29,13 @@ final class Weights {
         return dtype == DType.F16 ? 0x8fffe000 : 0xffff0000;
     }
 
+    /// Bytes in a 32-bit lane are weights too: the top one times 2²⁴ is what `v & 0xff000000` says as an integer, the others
+    /// are shifted up first; the row's scale takes the 2⁻²⁴ back.
+    static final int TOP_BYTE = 0xff000000;
+
+    /// What undoes [#TOP_BYTE]'s power of two.
+    static final float TOP_BYTE_SCALE = 0x1p-24f;
+
     /// 2⁵⁶ for F16, otherwise 1.
     static float scale(DType dtype) {
         return dtype == DType.F16 ? 0x1p56f : 1f;
@@ -39,6 +47,9 @@ final class Weights {
             int bits = segment.get(Raw.INT, index * 4);
             return bits == 0x80000000 ? 0 : bits;
         }
+        if (dtype == DType.I8) {
+            return segment.get(ValueLayout.JAVA_BYTE, index);
+        }
         int bits = segment.get(Raw.SHORT, index * 2) & 0xffff;
         return bits == 0x8000 ? 0 : bits;
     }
@@ -47,18 +58,20 @@ final class Weights {
     static void store(DType dtype, long at, int bits) {
         if (dtype == DType.F32) {
             Raw.ALL.set(Raw.INT, at, bits);
+        } else if (dtype == DType.I8) {
+            Raw.ALL.set(ValueLayout.JAVA_BYTE, at, (byte) bits);
         } else {
             Raw.ALL.set(Raw.SHORT, at, (short) bits);
         }
     }
 
-    /// The value of the element that is stored at byte `at`.
+    /// The value of the element that is stored at byte `at`; a byte's without its scale.
     static float value(DType dtype, long at) {
         return switch (dtype) {
             case F32 -> Raw.ALL.get(Raw.FLOAT, at);
             case BF16 -> DType.bf16ToFloat(Raw.ALL.get(Raw.SHORT, at));
             case F16 -> Float.float16ToFloat(Raw.ALL.get(Raw.SHORT, at));
-            case I8 -> throw new IllegalArgumentException("plain bytes are no weights");
+            case I8 -> Raw.ALL.get(ValueLayout.JAVA_BYTE, at);
         };
     }
 

@@ -52,6 +52,9 @@ public record Candidate(String format, int kept, int group, double sparsity) {
             }
             return new Candidate(format, kept, group, own);
         }
+        if (at < 0 && format.equals("dense-int8")) {
+            return new Candidate(format, 0, 0, Double.NaN);
+        }
         if (at < 0 && !format.equals("dense")) {
             throw new InputException("--formats %s: it needs a sparsity, as in %s@0.5.".formatted(name, format));
         }
@@ -97,13 +100,21 @@ public record Candidate(String format, int kept, int group, double sparsity) {
         if (!prunes()) {
             return;
         }
+        requireColumns(weights.columns());
         if (group == 0) {
             Zeros.unstructured(weights, sparsity);
-        } else if (weights.columns() % group != 0) {
-            throw new InputException("--formats %s: a layer has %d columns, which %d does not divide."
-                    .formatted(format, weights.columns(), group));
         } else {
             Zeros.grouped(weights, kept, group);
+        }
+    }
+
+    /// Refuses layers of `columns` inputs if groups do not fit them.
+    ///
+    /// @throws InputException if they are not a multiple of the group
+    public void requireColumns(int columns) {
+        if (group != 0 && columns % group != 0) {
+            throw new InputException("--formats %s: a layer has %d columns, which %d does not divide."
+                    .formatted(format, columns, group));
         }
     }
 }

@@ -2,6 +2,7 @@ package dev.espalier.tools.bench;
 
 import dev.espalier.checkpoint.Checkpoint;
 import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.Bandwidth;
 import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.kernels.simd.Workers;
@@ -48,6 +49,7 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
 
     /// Measures `candidates`, the first of which is dense, on `checkpoint`.
     ///
+    /// @param head the format of the head of all of them; null: dense
     /// @param rounds how often they take turns
     /// @param seconds how long each turn lasts, at least one token
     /// @param progress hears of each finished step, of [#steps]
@@ -55,6 +57,7 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
             Checkpoint checkpoint,
             CpuBackend backend,
             List<Candidate> candidates,
+            WeightFormat head,
             int rounds,
             double seconds,
             IntConsumer progress) {
@@ -64,7 +67,7 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
         try (Bandwidth bandwidth = new Bandwidth()) {
             for (Candidate candidate : candidates) {
                 Checkpoint weights = candidate.prunes() ? checkpoint.edited(names, candidate::prune) : checkpoint;
-                models.add(Model.load(weights, backend, candidate.formats(backend)));
+                models.add(Model.load(weights, backend, candidate.formats(backend), head));
                 progress.accept(models.size());
             }
             return measure(models, backend, candidates, rounds, seconds, progress, bandwidth);

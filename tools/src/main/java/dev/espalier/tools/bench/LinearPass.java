@@ -13,7 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
 
-/// One token through a list of linear layers, one after the other, and nothing else: what pruning speeds up.
+/// One token, or some, through a list of linear layers, one after the other, and nothing else: what pruning speeds up.
 final class LinearPass implements Runnable, AutoCloseable {
     private final CpuBackend backend;
     private final List<Linear> layers;
@@ -21,11 +21,16 @@ final class LinearPass implements Runnable, AutoCloseable {
     private final Map<Integer, Tensor> outputs = new HashMap<>();
 
     LinearPass(CpuBackend backend, List<Linear> layers) {
+        this(backend, layers, 1);
+    }
+
+    /// The same for some tokens at once.
+    LinearPass(CpuBackend backend, List<Linear> layers, int tokens) {
         this.backend = backend;
         this.layers = layers;
         for (Linear layer : layers) {
-            inputs.computeIfAbsent(layer.columns(), size -> random(backend.zeros(DType.F32, 1, size)));
-            outputs.computeIfAbsent(layer.rows(), size -> backend.zeros(DType.F32, 1, size));
+            inputs.computeIfAbsent(layer.columns(), size -> random(backend.zeros(DType.F32, tokens, size)));
+            outputs.computeIfAbsent(layer.rows(), size -> backend.zeros(DType.F32, tokens, size));
         }
     }
 
@@ -56,8 +61,10 @@ final class LinearPass implements Runnable, AutoCloseable {
 
     private static Tensor random(Tensor tensor) {
         SplittableRandom random = new SplittableRandom(1);
-        for (int column = 0; column < tensor.columns(); column++) {
-            tensor.set(0, column, (float) random.nextGaussian());
+        for (int row = 0; row < tensor.rows(); row++) {
+            for (int column = 0; column < tensor.columns(); column++) {
+                tensor.set(row, column, (float) random.nextGaussian());
+            }
         }
         return tensor;
     }

@@ -44,6 +44,12 @@ public record PairedTiming(double seconds, double ratio, double ratioMin, double
         return results;
     }
 
+    /// The same for one of the `own` equal parts of each run, where the first work's runs have `first` of them.
+    PairedTiming divided(int own, int first) {
+        double share = (double) own / first;
+        return new PairedTiming(seconds / own, ratio * share, ratioMin * share, ratioMax * share);
+    }
+
     /// The middle of `values`, or the mean of the two in the middle.
     public static double median(double... values) {
         double[] sorted = values.clone();

@@ -29,6 +29,8 @@ public record ScaleUp(String shape, int blocks, String format, double sparsity, 
         List<Linear> dense = new ArrayList<>();
         List<Linear> sparse = new ArrayList<>();
         try (Checkpoint checkpoint = RandomCheckpoint.of(SHAPE, dev.espalier.tensor.DType.BF16, 0)) {
+            // Far more than a cache holds, whatever the choice saw before.
+            formats.expect(Long.MAX_VALUE);
             for (LayerName layer : LayerName.of(checkpoint)) {
                 if (layer.block() < BLOCKS) {
                     try (Arena scratch = Arena.ofShared()) {

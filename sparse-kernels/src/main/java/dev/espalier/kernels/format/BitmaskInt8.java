@@ -1,0 +1,578 @@
+package dev.espalier.kernels.format;
+
+import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.WeightFormat;
+import dev.espalier.kernels.cpu.CpuLinear;
+import dev.espalier.kernels.simd.CompilerHints;
+import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.Sums;
+import dev.espalier.kernels.simd.VectorCheck;
+import dev.espalier.natives.os.Memory;
+import dev.espalier.tensor.DType;
+import dev.espalier.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.ByteVector;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorSpecies;
+
+/// Any mask, one bit a weight, and the kept values as bytes with one scale a row ([Int8]); not exact.
+///
+/// Rows are taken in blocks of 8, columns in groups of 64. Masks and values are two streams in the same order: block by
+/// block, in a block group by group, in a group row by row.
+///
+/// ```
+///             group 0                             group 1
+///   masks   | row 0 u64 | row 1 u64 | ... row 7 | row 0 u64 | ...      bit c of a word = column 64 g + c is kept
+///   values  | kept of row 0 | kept of row 1 | ... (no padding) ...     lowest column first, a signed byte each
+///   scales  | one float32 a row |
+/// ```
+///
+/// `d + 1/8` bytes a weight, where d is the fraction kept: 0.625 at 50 %. With AVX-512 VBMI2 one `expand` spreads a row's
+/// bytes over 64 lanes; four shifts, masks and conversions make float32 of them, so that a group costs the arithmetic of 64
+/// weights however few are kept: pays from about 40 % to 65 %. Elsewhere 16 or 8 bytes are widened and spread at a time.
+public final class BitmaskInt8 implements WeightFormat {
+    private static final int BLOCK = 8;
+    private static final int GROUP = 64;
+    private static final long MASK_BYTES = 8;
+    /// Groups between two entries of the offset table, so that a panel finds its values.
+    private static final int GROUPS_A_START = 4;
+
+    private static final BitmaskInt8 INSTANCE = new BitmaskInt8();
+
+    private BitmaskInt8() {}
+
+    public static BitmaskInt8 of() {
+        return INSTANCE;
+    }
+
+    @Override
+    public String name() {
+        return "bitmask-int8";
+    }
+
+    @Override
+    public boolean exact() {
+        return false;
+    }
+
+    @Override
+    public String refuses(Tensor dense) {
+        return Int8.refuses(dense);
+    }
+
+    @Override
+    public Linear pack(Tensor dense) {
+        String reason = refuses(dense);
+        if (reason != null) {
+            throw new IllegalArgumentException(name() + ": " + reason);
+        }
+        try (Arena scratch = Arena.ofShared()) {
+            return new Packed(Int8.of(dense, Math.max(1, dense.columns()), scratch));
+        }
+    }
+
+    /// The packed matrix.
+    private static final class Packed implements CpuLinear {
+        private final Arena arena = Arena.ofShared();
+        private final int rows;
+        private final int columns;
+        private final int groups;
+        private final int startsPerBlock;
+        private final long nonZeros;
+        private final long masks;
+        private final long values;
+        private final float[] scales;
+        /// Addresses of the values of group 4 i of each block.
+        private final long[] starts;
+
+        Packed(Int8 weights) {
+            Tensor bytes = weights.values();
+            scales = weights.scales();
+            rows = bytes.rows();
+            columns = bytes.columns();
+            groups = Math.ceilDiv(columns, GROUP);
+            startsPerBlock = Math.ceilDiv(groups, GROUPS_A_START);
+            int blocks = Math.ceilDiv(rows, BLOCK);
+            masks = Memory.allocate(Math.max(1, MASK_BYTES * BLOCK * blocks * groups), arena)
+                    .address();
+            nonZeros = writeMasks(bytes);
+            values = Memory.allocate(nonZeros + 64, arena).address();
+            starts = new long[blocks * startsPerBlock];
+            writeValues(bytes);
+        }
+
+        private long writeMasks(Tensor bytes) {
+            long count = 0;
+            for (int row = 0; row < rows; row++) {
+                for (int group = 0; group < groups; group++) {
+                    long index = (long) row * columns + (long) group * GROUP;
+                    long word = 0;
+                    for (int c = 0; c < Math.min(GROUP, columns - group * GROUP); c++) {
+                        word |= (bytes.segment().get(ValueLayout.JAVA_BYTE, index + c) == 0 ? 0L : 1L) << c;
+                    }
+                    Raw.ALL.set(Raw.LONG, mask(row, group), word);
+                    count += Long.bitCount(word);
+                }
+            }
+            return count;
+        }
+
+        private void writeValues(Tensor bytes) {
+            long at = values;
+            for (int block = 0; block * BLOCK < rows; block++) {
+                for (int group = 0; group < groups; group++) {
+                    if (group % GROUPS_A_START == 0) {
+                        starts[block * startsPerBlock + group / GROUPS_A_START] = at;
+                    }
+                    for (int row = block * BLOCK; row < block * BLOCK + BLOCK; row++) {
+                        long index = (long) row * columns + (long) group * GROUP;
+                        for (long m = Raw.ALL.get(Raw.LONG, mask(row, group)); m != 0; m &= m - 1) {
+                            byte value =
+                                    bytes.segment().get(ValueLayout.JAVA_BYTE, index + Long.numberOfTrailingZeros(m));
+                            Raw.ALL.set(ValueLayout.JAVA_BYTE, at++, value);
+                        }
+                    }
+                }
+            }
+        }
+
+        /// The address of a mask word.
+        private long mask(int row, int group) {
+            return masks + MASK_BYTES * (((long) (row / BLOCK) * groups + group) * BLOCK + row % BLOCK);
+        }
+
+        @Override
+        public int rows() {
+            return rows;
+        }
+
+        @Override
+        public int columns() {
+            return columns;
+        }
+
+        @Override
+        public DType dtype() {
+            return DType.I8;
+        }
+
+        @Override
+        public WeightFormat format() {
+            return INSTANCE;
+        }
+
+        @Override
+        public long bytes() {
+            return nonZeros + MASK_BYTES * BLOCK * Math.ceilDiv(rows, BLOCK) * groups + 4L * rows;
+        }
+
+        @Override
+        public long nonZeros() {
+            return nonZeros;
+        }
+
+        @Override
+        public void unpack(Tensor target) {
+            Weights.unpack(this, target);
+        }
+
+        @Override
+        public Input input() {
+            return Kernel.WIDE ? Input.BY_FOUR : Input.PLAIN;
+        }
+
+        @Override
+        public int grain() {
+            return BLOCK;
+        }
+
+        @Override
+        public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
+            long xs = Raw.address(x, 4L * GROUP * groups);
+            long ys = Raw.address(y, 4L * to);
+            long sums = Sums.scratch();
+            for (int row = from; row < to; row += BLOCK) {
+                long begin = mask(row, 0);
+                long end = begin + MASK_BYTES * BLOCK * groups;
+                long value = groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
+                int count = Math.min(BLOCK, to - row);
+                if (!Kernel.EXPANDS) {
+                    scalar(begin, value, xs, ys + 4L * row, count);
+                } else if (Kernel.WIDE) {
+                    Kernel.wide(begin, end, value, xs, Weights.TOP_BYTE, sums);
+                    Sums.fold(sums, count, Weights.TOP_BYTE_SCALE, ys + 4L * row);
+                } else {
+                    Kernel.narrow(begin, end, value, xs, sums);
+                    Sums.fold(sums, count, 1f, ys + 4L * row);
+                }
+                for (int r = row; r < row + count; r++) {
+                    Raw.ALL.set(Raw.FLOAT, ys + 4L * r, scales[r] * Raw.ALL.get(Raw.FLOAT, ys + 4L * r));
+                }
+            }
+        }
+
+        /// One block without vectors.
+        private void scalar(long mask, long value, long x, long y, int count) {
+            long at = value;
+            float[] sums = new float[BLOCK];
+            for (int group = 0; group < groups; group++) {
+                for (int row = 0; row < BLOCK; row++) {
+                    float sum = sums[row];
+                    for (long m = Raw.ALL.get(Raw.LONG, mask + MASK_BYTES * ((long) group * BLOCK + row));
+                            m != 0;
+                            m &= m - 1) {
+                        long column = (long) group * GROUP + Long.numberOfTrailingZeros(m);
+                        sum += Raw.ALL.get(ValueLayout.JAVA_BYTE, at++) * Raw.ALL.get(Raw.FLOAT, x + 4L * column);
+                    }
+                    sums[row] = sum;
+                }
+            }
+            for (int row = 0; row < count; row++) {
+                Raw.ALL.set(Raw.FLOAT, y + 4L * row, sums[row]);
+            }
+        }
+
+        @Override
+        public void expand(int rowFrom, int rowTo, int colFrom, int colTo, MemorySegment panel, int stride) {
+            int first = colFrom / GROUP;
+            int last = Math.ceilDiv(colTo, GROUP);
+            int anchor = first / GROUPS_A_START;
+            long target = Raw.address(panel, 0);
+            for (int row = rowFrom; row < rowTo; row += BLOCK) {
+                long at = starts[row / BLOCK * startsPerBlock + anchor];
+                for (long p = mask(row, anchor * GROUPS_A_START); p != mask(row, first); p += MASK_BYTES) {
+                    at += Long.bitCount(Raw.ALL.get(Raw.LONG, p));
+                }
+                for (int group = first; group < last; group++) {
+                    for (int r = row; r < row + BLOCK; r++) {
+                        long m = Raw.ALL.get(Raw.LONG, mask(r, group));
+                        long to = target + 4L * ((long) (r - rowFrom) * stride + (long) (group - first) * GROUP);
+                        float scale = r < rows ? scales[r] : 0;
+                        if (Kernel.WIDE) {
+                            Kernel.spread(m, at, scale, to);
+                        } else {
+                            spread(m, at, scale, to);
+                        }
+                        at += Long.bitCount(m);
+                    }
+                }
+            }
+        }
+
+        /// A row's part of a group as float32, without vectors.
+        private static void spread(long mask, long value, float scale, long target) {
+            Raw.ALL.asSlice(target, 4L * GROUP).fill((byte) 0);
+            long at = value;
+            for (long m = mask; m != 0; m &= m - 1) {
+                float weight = Raw.ALL.get(ValueLayout.JAVA_BYTE, at++) * scale;
+                Raw.ALL.set(Raw.FLOAT, target + 4L * Long.numberOfTrailingZeros(m), weight);
+            }
+        }
+
+        @Override
+        public void close() {
+            if (arena.scope().isAlive()) {
+                arena.close();
+            }
+        }
+    }
+
+    /// One block of 8 rows; the accumulators go to `sums`.
+    private static final class Kernel {
+        private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+        private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+        private static final VectorSpecies<Byte> B = ByteVector.SPECIES_PREFERRED;
+        private static final VectorSpecies<Byte> QUARTER =
+                VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(64, F.vectorBitSize() / 4)));
+        private static final int LANES = F.length();
+        private static final int LANE_BITS = LANES < 32 ? (1 << LANES) - 1 : -1;
+        private static final boolean FMA = CompilerHints.fma();
+        /// Whether there is an instruction that spreads values over the lanes of a mask.
+        static final boolean EXPANDS = VectorCheck.compiled() && (LANES == 16 || LANES == 8);
+
+        static final boolean WIDE = EXPANDS && LANES == 16 && VectorCheck.shortExpand();
+
+        static {
+            CompilerHints.excludeFromC1(Kernel.class);
+        }
+
+        private Kernel() {}
+
+        static void wide(long masks, long end, long values, long x, int topByte, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
+            // An argument and not a constant: C2 would load a constant anew for every use.
+            IntVector top = IntVector.broadcast(I, topByte);
+            long vp = values;
+            long xp = x;
+            for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
+                FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
+                FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER);
+                FloatVector x2 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 128, Raw.ORDER);
+                FloatVector x3 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 192, Raw.ORDER);
+                xp += 4 * GROUP;
+                long m;
+                IntVector v;
+                FloatVector w;
+                m = Raw.ALL.get(Raw.LONG, p + 0);
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(B, m))
+                        .reinterpretAsInts();
+                vp += Long.bitCount(m);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(x0, a0) : w.mul(x0).add(a0);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(x1, a0) : w.mul(x1).add(a0);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(x2, a0) : w.mul(x2).add(a0);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a0 = FMA ? w.fma(x3, a0) : w.mul(x3).add(a0);
+                m = Raw.ALL.get(Raw.LONG, p + 8);
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(B, m))
+                        .reinterpretAsInts();
+                vp += Long.bitCount(m);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(x0, a1) : w.mul(x0).add(a1);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(x1, a1) : w.mul(x1).add(a1);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(x2, a1) : w.mul(x2).add(a1);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA ? w.fma(x3, a1) : w.mul(x3).add(a1);
+                m = Raw.ALL.get(Raw.LONG, p + 16);
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(B, m))
+                        .reinterpretAsInts();
+                vp += Long.bitCount(m);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(x0, a2) : w.mul(x0).add(a2);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(x1, a2) : w.mul(x1).add(a2);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(x2, a2) : w.mul(x2).add(a2);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a2 = FMA ? w.fma(x3, a2) : w.mul(x3).add(a2);
+                m = Raw.ALL.get(Raw.LONG, p + 24);
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(B, m))
+                        .reinterpretAsInts();
+                vp += Long.bitCount(m);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(x0, a3) : w.mul(x0).add(a3);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(x1, a3) : w.mul(x1).add(a3);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(x2, a3) : w.mul(x2).add(a3);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a3 = FMA ? w.fma(x3, a3) : w.mul(x3).add(a3);
+                m = Raw.ALL.get(Raw.LONG, p + 32);
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(B, m))
+                        .reinterpretAsInts();
+                vp += Long.bitCount(m);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a4 = FMA ? w.fma(x0, a4) : w.mul(x0).add(a4);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a4 = FMA ? w.fma(x1, a4) : w.mul(x1).add(a4);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a4 = FMA ? w.fma(x2, a4) : w.mul(x2).add(a4);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a4 = FMA ? w.fma(x3, a4) : w.mul(x3).add(a4);
+                m = Raw.ALL.get(Raw.LONG, p + 40);
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(B, m))
+                        .reinterpretAsInts();
+                vp += Long.bitCount(m);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a5 = FMA ? w.fma(x0, a5) : w.mul(x0).add(a5);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a5 = FMA ? w.fma(x1, a5) : w.mul(x1).add(a5);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a5 = FMA ? w.fma(x2, a5) : w.mul(x2).add(a5);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a5 = FMA ? w.fma(x3, a5) : w.mul(x3).add(a5);
+                m = Raw.ALL.get(Raw.LONG, p + 48);
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(B, m))
+                        .reinterpretAsInts();
+                vp += Long.bitCount(m);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a6 = FMA ? w.fma(x0, a6) : w.mul(x0).add(a6);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a6 = FMA ? w.fma(x1, a6) : w.mul(x1).add(a6);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a6 = FMA ? w.fma(x2, a6) : w.mul(x2).add(a6);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a6 = FMA ? w.fma(x3, a6) : w.mul(x3).add(a6);
+                m = Raw.ALL.get(Raw.LONG, p + 56);
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(B, m))
+                        .reinterpretAsInts();
+                vp += Long.bitCount(m);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a7 = FMA ? w.fma(x0, a7) : w.mul(x0).add(a7);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a7 = FMA ? w.fma(x1, a7) : w.mul(x1).add(a7);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a7 = FMA ? w.fma(x2, a7) : w.mul(x2).add(a7);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a7 = FMA ? w.fma(x3, a7) : w.mul(x3).add(a7);
+            }
+            a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
+            a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
+            a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
+            a3.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
+            a4.intoMemorySegment(Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
+            a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
+            a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
+            a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+        }
+
+        static void narrow(long masks, long end, long values, long x, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
+            long vp = values;
+            long xp = x;
+            for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
+                long m;
+                int s;
+                FloatVector w;
+                FloatVector t;
+                m = Raw.ALL.get(Raw.LONG, p + 0);
+                for (int c = 0; c < GROUP; c += LANES) {
+                    s = (int) (m >>> c) & LANE_BITS;
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                                    .convertShape(VectorOperators.B2I, I, 0))
+                            .expand(VectorMask.fromLong(I, s))
+                            .convert(VectorOperators.I2F, 0);
+                    t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
+                    a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                    vp += Integer.bitCount(s);
+                }
+                m = Raw.ALL.get(Raw.LONG, p + 8);
+                for (int c = 0; c < GROUP; c += LANES) {
+                    s = (int) (m >>> c) & LANE_BITS;
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                                    .convertShape(VectorOperators.B2I, I, 0))
+                            .expand(VectorMask.fromLong(I, s))
+                            .convert(VectorOperators.I2F, 0);
+                    t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
+                    a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                    vp += Integer.bitCount(s);
+                }
+                m = Raw.ALL.get(Raw.LONG, p + 16);
+                for (int c = 0; c < GROUP; c += LANES) {
+                    s = (int) (m >>> c) & LANE_BITS;
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                                    .convertShape(VectorOperators.B2I, I, 0))
+                            .expand(VectorMask.fromLong(I, s))
+                            .convert(VectorOperators.I2F, 0);
+                    t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
+                    a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                    vp += Integer.bitCount(s);
+                }
+                m = Raw.ALL.get(Raw.LONG, p + 24);
+                for (int c = 0; c < GROUP; c += LANES) {
+                    s = (int) (m >>> c) & LANE_BITS;
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                                    .convertShape(VectorOperators.B2I, I, 0))
+                            .expand(VectorMask.fromLong(I, s))
+                            .convert(VectorOperators.I2F, 0);
+                    t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
+                    a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                    vp += Integer.bitCount(s);
+                }
+                m = Raw.ALL.get(Raw.LONG, p + 32);
+                for (int c = 0; c < GROUP; c += LANES) {
+                    s = (int) (m >>> c) & LANE_BITS;
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                                    .convertShape(VectorOperators.B2I, I, 0))
+                            .expand(VectorMask.fromLong(I, s))
+                            .convert(VectorOperators.I2F, 0);
+                    t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
+                    a4 = FMA ? w.fma(t, a4) : w.mul(t).add(a4);
+                    vp += Integer.bitCount(s);
+                }
+                m = Raw.ALL.get(Raw.LONG, p + 40);
+                for (int c = 0; c < GROUP; c += LANES) {
+                    s = (int) (m >>> c) & LANE_BITS;
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                                    .convertShape(VectorOperators.B2I, I, 0))
+                            .expand(VectorMask.fromLong(I, s))
+                            .convert(VectorOperators.I2F, 0);
+                    t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
+                    a5 = FMA ? w.fma(t, a5) : w.mul(t).add(a5);
+                    vp += Integer.bitCount(s);
+                }
+                m = Raw.ALL.get(Raw.LONG, p + 48);
+                for (int c = 0; c < GROUP; c += LANES) {
+                    s = (int) (m >>> c) & LANE_BITS;
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                                    .convertShape(VectorOperators.B2I, I, 0))
+                            .expand(VectorMask.fromLong(I, s))
+                            .convert(VectorOperators.I2F, 0);
+                    t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
+                    a6 = FMA ? w.fma(t, a6) : w.mul(t).add(a6);
+                    vp += Integer.bitCount(s);
+                }
+                m = Raw.ALL.get(Raw.LONG, p + 56);
+                for (int c = 0; c < GROUP; c += LANES) {
+                    s = (int) (m >>> c) & LANE_BITS;
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                                    .convertShape(VectorOperators.B2I, I, 0))
+                            .expand(VectorMask.fromLong(I, s))
+                            .convert(VectorOperators.I2F, 0);
+                    t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
+                    a7 = FMA ? w.fma(t, a7) : w.mul(t).add(a7);
+                    vp += Integer.bitCount(s);
+                }
+                xp += 4 * GROUP;
+            }
+            a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
+            a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
+            a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
+            a3.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
+            a4.intoMemorySegment(Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
+            a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
+            a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
+            a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+        }
+
+        /// A row's part of a group as float32.
+        static void spread(long mask, long value, float scale, long target) {
+            ByteVector v =
+                    ByteVector.fromMemorySegment(B, Raw.ALL, value, Raw.ORDER).expand(VectorMask.fromLong(B, mask));
+            ((FloatVector) v.convertShape(VectorOperators.B2F, F, 0))
+                    .mul(scale)
+                    .intoMemorySegment(Raw.ALL, target + 0, Raw.ORDER);
+            ((FloatVector) v.convertShape(VectorOperators.B2F, F, 1))
+                    .mul(scale)
+                    .intoMemorySegment(Raw.ALL, target + 64, Raw.ORDER);
+            ((FloatVector) v.convertShape(VectorOperators.B2F, F, 2))
+                    .mul(scale)
+                    .intoMemorySegment(Raw.ALL, target + 128, Raw.ORDER);
+            ((FloatVector) v.convertShape(VectorOperators.B2F, F, 3))
+                    .mul(scale)
+                    .intoMemorySegment(Raw.ALL, target + 192, Raw.ORDER);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+package dev.espalier.kernels.format;
+
+import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.WeightFormat;
+import dev.espalier.kernels.cpu.CpuLinear;
+import dev.espalier.kernels.simd.VectorCheck;
+import dev.espalier.tensor.DType;
+import dev.espalier.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.HashSet;
+import java.util.Set;
+
+/// How fast a kernel multiplies when it does not wait for memory: one thread, a matrix that lies in its caches, one token.
+///
+/// Beside the memory's bandwidth it tells what bounds decode: a kernel cannot be faster than this, however few its bytes.
+public final class KernelRate {
+    private static final int ROWS = 48;
+    private static final int TINY_ROWS = 16;
+    private static final int TINY_COLUMNS = 512;
+    private static final long WARM_NANOS = 5_000_000_000L;
+
+    private final Set<String> warm = new HashSet<>();
+
+    /// Takes every kernel as not compiled yet.
+    public KernelRate() {}
+
+    /// A sample of `dense` whose bytes are about `bytes`: some consecutive rows from the middle, at least 48 if there are as
+    /// many; no copy.
+    public static Tensor sample(Tensor dense, long bytes) {
+        long rowBytes = Math.max(1, (long) dense.columns() * dense.dtype().bytes());
+        long fitting = bytes / rowBytes / ROWS * ROWS;
+        int count = (int) Math.min(dense.rows(), Math.max(ROWS, fitting));
+        int from = (dense.rows() - count) / 2;
+        return dense.slice(from, from + count);
+    }
+
+    /// Nanoseconds of one product with `packed`: the least of those that fit into `nanos`, at least one.
+    public double nanos(Linear packed, long nanos) {
+        CpuLinear matrix = (CpuLinear) packed;
+        warm(matrix);
+        try (Arena arena = Arena.ofShared()) {
+            return least(matrix, input(arena, matrix.columns()), output(arena, matrix.rows()), nanos);
+        }
+    }
+
+    private static MemorySegment input(Arena arena, int columns) {
+        return arena.allocate(4L * (columns + 192), 64);
+    }
+
+    private static MemorySegment output(Arena arena, int rows) {
+        return arena.allocate(Math.max(1, 4L * rows), 64);
+    }
+
+    private static double least(CpuLinear packed, MemorySegment x, MemorySegment y, long nanos) {
+        long begin = System.nanoTime();
+        long best = Long.MAX_VALUE;
+        for (long now = begin; now - begin < nanos || best == Long.MAX_VALUE; ) {
+            packed.multiply(x, y, 0, packed.rows());
+            long end = System.nanoTime();
+            best = Math.min(best, Math.max(1, end - now));
+            now = end;
+        }
+        return best;
+    }
+
+    /// Runs a kernel on a tiny matrix until C2 has compiled it: it counts calls, and interpreted calls on large ones take
+    /// long. A kernel that stays slow is left as it is.
+    private void warm(CpuLinear packed) {
+        if (!VectorCheck.compiled() || !warm.add(packed.format().name() + packed.dtype())) {
+            return;
+        }
+        try (Arena arena = Arena.ofShared()) {
+            DType dtype = packed.dtype() == DType.I8 ? DType.F32 : packed.dtype();
+            WeightFormat format = packed.format();
+            int columns = format instanceof NOfM pattern
+                    ? Math.ceilDiv(TINY_COLUMNS, pattern.group()) * pattern.group()
+                    : TINY_COLUMNS;
+            int apart = format instanceof NOfM pattern ? pattern.group() : 4;
+            Tensor tiny = Tensor.allocate(arena, dtype, TINY_ROWS, columns);
+            for (int row = 0; row < TINY_ROWS; row++) {
+                for (int column = row % apart; column < columns; column += apart) {
+                    tiny.set(row, column, 1f);
+                }
+            }
+            MemorySegment x = input(arena, columns);
+            MemorySegment y = output(arena, TINY_ROWS);
+            try (Linear small = format.pack(tiny)) {
+                long begin = System.nanoTime();
+                // 8192 weights take a compiled kernel a microsecond, interpreted it takes hundreds.
+                while (System.nanoTime() - begin < WARM_NANOS && least((CpuLinear) small, x, y, 1_000_000) > 6_000) {
+                    Thread.onSpinWait();
+                }
+            }
+        }
+    }
+}
