@@ -6,6 +6,7 @@ import java.lang.management.ManagementFactory;
 import java.lang.ref.Reference;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -102,15 +103,16 @@ public final class CompilerHints {
     /// Loaded once, by its initialiser.
     private static final class Hierarchies {
         static {
-            Object last = MemorySegment.ofArray(new byte[1]);
-            last = MemorySegment.ofArray(new short[1]);
-            last = MemorySegment.ofArray(new char[1]);
-            last = MemorySegment.ofArray(new int[1]);
-            last = MemorySegment.ofArray(new long[1]);
-            last = MemorySegment.ofArray(new float[1]);
-            last = MemorySegment.ofArray(new double[1]);
+            List<Object> made = new ArrayList<>();
+            made.add(MemorySegment.ofArray(new byte[1]));
+            made.add(MemorySegment.ofArray(new short[1]));
+            made.add(MemorySegment.ofArray(new char[1]));
+            made.add(MemorySegment.ofArray(new int[1]));
+            made.add(MemorySegment.ofArray(new long[1]));
+            made.add(MemorySegment.ofArray(new float[1]));
+            made.add(MemorySegment.ofArray(new double[1]));
             try {
-                last = Class.forName("jdk.internal.foreign.MappedMemorySegmentImpl");
+                made.add(Class.forName("jdk.internal.foreign.MappedMemorySegmentImpl"));
             } catch (ClassNotFoundException e) {
                 // It is called otherwise in this version of Java, and will be loaded with the first mapped file.
             }
@@ -118,12 +120,12 @@ public final class CompilerHints {
                     List.of(byte.class, short.class, int.class, long.class, float.class, double.class)) {
                 for (VectorShape shape : VectorShape.values()) {
                     VectorSpecies<?> species = VectorSpecies.of(element, shape);
-                    last = species.zero();
-                    last = species.maskAll(true);
-                    last = VectorShuffle.iota(species, 0, 1, true);
+                    made.add(species.zero());
+                    made.add(species.maskAll(true));
+                    made.add(VectorShuffle.iota(species, 0, 1, true));
                 }
             }
-            Reference.reachabilityFence(last);
+            Reference.reachabilityFence(made);
         }
 
         private Hierarchies() {}
