@@ -151,8 +151,6 @@ public final class CuBlasLt implements AutoCloseable {
         private final Arena arena = Arena.ofShared();
         private final Description description;
         private final List<MemorySegment> algorithms = new ArrayList<>();
-        private final MemorySegment one = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 1f);
-        private final MemorySegment zero = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 0f);
         private int selected;
 
         private Linear(CuBlasLt library, Shape shape, int most) {
@@ -228,12 +226,12 @@ public final class CuBlasLt implements AutoCloseable {
                     cublasLtMatmul(
                             library.handle.get(),
                             description.product,
-                            one,
+                            Runtime.ONE,
                             wAddress,
                             description.weights,
                             xAddress,
                             description.inputs,
-                            zero,
+                            Runtime.ZERO,
                             yAddress,
                             description.outputs,
                             yAddress,

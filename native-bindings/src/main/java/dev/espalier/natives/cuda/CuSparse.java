@@ -113,8 +113,6 @@ public final class CuSparse implements AutoCloseable {
         private final int tokens;
         private final CudaType outType;
         private final Arena arena = Arena.ofShared();
-        private final MemorySegment one = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 1f);
-        private final MemorySegment zero = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 0f);
         private final List<AutoCloseable> made = new ArrayList<>();
         private MemorySegment inputs;
         private MemorySegment outputs;
@@ -150,10 +148,10 @@ public final class CuSparse implements AutoCloseable {
                         ? cusparseSpMV_bufferSize(
                                 sparse,
                                 CUSPARSE_OPERATION_NON_TRANSPOSE(),
-                                one,
+                                Runtime.ONE,
                                 weights.descriptor.get(),
                                 inputs,
-                                zero,
+                                Runtime.ZERO,
                                 outputs,
                                 CudaType.F32.code(),
                                 CUSPARSE_SPMV_ALG_DEFAULT(),
@@ -162,10 +160,10 @@ public final class CuSparse implements AutoCloseable {
                                 sparse,
                                 CUSPARSE_OPERATION_NON_TRANSPOSE(),
                                 CUSPARSE_OPERATION_NON_TRANSPOSE(),
-                                one,
+                                Runtime.ONE,
                                 weights.descriptor.get(),
                                 inputs,
-                                zero,
+                                Runtime.ZERO,
                                 outputs,
                                 CudaType.F32.code(),
                                 CUSPARSE_SPMM_ALG_DEFAULT(),
@@ -211,12 +209,31 @@ public final class CuSparse implements AutoCloseable {
                     check(
                             "cusparseSpMV_preprocess",
                             cusparseSpMV_preprocess(
-                                    sparse, plain, one, matrix, inputs, zero, outputs, compute, algorithm, scratch),
+                                    sparse,
+                                    plain,
+                                    Runtime.ONE,
+                                    matrix,
+                                    inputs,
+                                    Runtime.ZERO,
+                                    outputs,
+                                    compute,
+                                    algorithm,
+                                    scratch),
                             toString());
                 }
                 check(
                         "cusparseSpMV",
-                        cusparseSpMV(sparse, plain, one, matrix, inputs, zero, outputs, compute, algorithm, scratch),
+                        cusparseSpMV(
+                                sparse,
+                                plain,
+                                Runtime.ONE,
+                                matrix,
+                                inputs,
+                                Runtime.ZERO,
+                                outputs,
+                                compute,
+                                algorithm,
+                                scratch),
                         toString());
             } else {
                 check("cusparseDnMatSetValues", cusparseDnMatSetValues(inputs, xAddress), toString());
@@ -226,14 +243,33 @@ public final class CuSparse implements AutoCloseable {
                     check(
                             "cusparseSpMM_preprocess",
                             cusparseSpMM_preprocess(
-                                    sparse, plain, plain, one, matrix, inputs, zero, outputs, compute, algorithm,
+                                    sparse,
+                                    plain,
+                                    plain,
+                                    Runtime.ONE,
+                                    matrix,
+                                    inputs,
+                                    Runtime.ZERO,
+                                    outputs,
+                                    compute,
+                                    algorithm,
                                     scratch),
                             toString());
                 }
                 check(
                         "cusparseSpMM",
                         cusparseSpMM(
-                                sparse, plain, plain, one, matrix, inputs, zero, outputs, compute, algorithm, scratch),
+                                sparse,
+                                plain,
+                                plain,
+                                Runtime.ONE,
+                                matrix,
+                                inputs,
+                                Runtime.ZERO,
+                                outputs,
+                                compute,
+                                algorithm,
+                                scratch),
                         toString());
             }
             prepared = true;

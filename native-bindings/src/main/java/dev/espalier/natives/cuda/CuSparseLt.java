@@ -70,8 +70,6 @@ public final class CuSparseLt implements AutoCloseable {
         private final int out;
         private final CudaType type;
         private final Arena arena = Arena.ofShared();
-        private final MemorySegment one = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 1f);
-        private final MemorySegment zero = arena.allocateFrom(ValueLayout.JAVA_FLOAT, 0f);
         private final List<Runnable> ends = new ArrayList<>();
         private final MemorySegment product;
         private final MemorySegment plan;
@@ -236,13 +234,33 @@ public final class CuSparseLt implements AutoCloseable {
                     check(
                             "cusparseLtMatmulSearch",
                             cusparseLtMatmulSearch(
-                                    lt, plan, one, wAddress, xAddress, zero, yAddress, yAddress, scratch, streams, 1));
+                                    lt,
+                                    plan,
+                                    Runtime.ONE,
+                                    wAddress,
+                                    xAddress,
+                                    Runtime.ZERO,
+                                    yAddress,
+                                    yAddress,
+                                    scratch,
+                                    streams,
+                                    1));
                     stream.synchronize();
                 } else {
                     check(
                             "cusparseLtMatmul",
                             cusparseLtMatmul(
-                                    lt, plan, one, wAddress, xAddress, zero, yAddress, yAddress, scratch, streams, 1));
+                                    lt,
+                                    plan,
+                                    Runtime.ONE,
+                                    wAddress,
+                                    xAddress,
+                                    Runtime.ZERO,
+                                    yAddress,
+                                    yAddress,
+                                    scratch,
+                                    streams,
+                                    1));
                 }
             }
         }

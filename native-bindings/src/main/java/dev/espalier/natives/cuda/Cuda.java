@@ -3,12 +3,17 @@ package dev.espalier.natives.cuda;
 import static dev.espalier.natives.cuda.generated.cudart.CudaRt.*;
 
 import dev.espalier.natives.NativeLibrary;
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /// Whether a usable GPU is there and, if not, why not, in one sentence.
 ///
@@ -50,13 +55,20 @@ public final class Cuda {
     private static final long PROPERTIES_NAME = 0;
     private static final long PROPERTIES_TOTAL_MEMORY = 288;
 
+    /// Where the driver says what it is: "NVRM version: NVIDIA UNIX … Kernel Module  580.95.05  …" in its first line.
+    private static final Path DRIVER_FILE = Path.of("/proc/driver/nvidia/version");
+
+    private static final Pattern RELEASE = Pattern.compile("\\b\\d{3}\\.\\d+(\\.\\d+)?\\b");
+
     private static Cuda probed;
 
     private final List<Device> devices;
+    private final int driver;
     private final String whyNot;
 
-    private Cuda(List<Device> devices, String whyNot) {
+    private Cuda(List<Device> devices, int driver, String whyNot) {
         this.devices = List.copyOf(devices);
+        this.driver = driver;
         this.whyNot = whyNot;
     }
 
@@ -84,21 +96,25 @@ public final class Cuda {
                         + "CUDA 13 needs one of release 580 or newer");
             }
             if (driver < OLDEST_DRIVER) {
-                return none("the NVIDIA driver supports CUDA " + driver / 1000 + "." + driver % 1000 / 10
+                return none("the NVIDIA driver supports CUDA " + cudaVersion(driver)
                         + " at most; CUDA 13 needs a driver of release 580 or newer");
             }
             int status = cudaGetDeviceCount(number);
-            if (status == cudaErrorNoDevice()) {
-                return none("the NVIDIA driver shows no GPU; see nvidia-smi, and CUDA_VISIBLE_DEVICES if it is set");
+            if (status != cudaErrorNoDevice()) {
+                Runtime.check("cudaGetDeviceCount", status);
             }
-            Runtime.check("cudaGetDeviceCount", status);
-            return of(devices(arena, number.get(ValueLayout.JAVA_INT, 0)));
+            int count = status == cudaErrorNoDevice() ? 0 : number.get(ValueLayout.JAVA_INT, 0);
+            return of(devices(arena, count), driver);
         } catch (CudaException e) {
             return none("CUDA does not start: " + e.getMessage());
         }
     }
 
-    private static Cuda of(List<Device> devices) {
+    private static String cudaVersion(int number) {
+        return number / 1000 + "." + number % 1000 / 10;
+    }
+
+    private static Cuda of(List<Device> devices, int driver) {
         if (devices.isEmpty()) {
             return none("the NVIDIA driver shows no GPU; see nvidia-smi, and CUDA_VISIBLE_DEVICES if it is set");
         }
@@ -106,6 +122,7 @@ public final class Cuda {
         Device first = devices.getFirst();
         return new Cuda(
                 devices,
+                driver,
                 first.usable()
                         ? null
                         : "GPU 0, " + first.name + ", has compute capability " + first.computeCapability()
@@ -135,7 +152,7 @@ public final class Cuda {
     }
 
     private static Cuda none(String whyNot) {
-        return new Cuda(List.of(), whyNot);
+        return new Cuda(List.of(), 0, whyNot);
     }
 
     /// Whether there is a GPU that this can compute on.
@@ -146,6 +163,27 @@ public final class Cuda {
     /// Why there is none, in one sentence without a full stop; empty if there is one.
     public Optional<String> whyNot() {
         return Optional.ofNullable(whyNot);
+    }
+
+    /// The driver, as in `580.95.05, CUDA 13.0`: its release, where the system tells it, and the newest CUDA that it runs.
+    ///
+    /// @throws IllegalStateException if no GPU is usable
+    public String driver() {
+        device();
+        String cuda = "CUDA " + cudaVersion(driver);
+        try {
+            return release(Files.readString(DRIVER_FILE))
+                    .map(release -> release + ", " + cuda)
+                    .orElse(cuda);
+        } catch (IOException e) {
+            return cuda; // A container may hide the file.
+        }
+    }
+
+    /// The release in the driver's own description of itself.
+    static Optional<String> release(String description) {
+        Matcher matcher = RELEASE.matcher(description.lines().findFirst().orElse(""));
+        return matcher.find() ? Optional.of(matcher.group()) : Optional.empty();
     }
 
     /// The GPUs that are there, usable or not.

@@ -74,7 +74,7 @@ public enum CudaLibrary {
             new Version("cusolverGetProperty", Version.Form.PROPERTY, 12, 0, 0),
             CUBLAS,
             CUSPARSE),
-    /// Products with matrices in 2:4 pattern. 0.8.0 computes the same, but slowly on some devices.
+    /// Products with matrices in 2:4 pattern. 0.8.0 computes the same, but slowly on an H100: [#warning] says so.
     CUSPARSELT(
             "cusparseLt",
             List.of("libcusparseLt.so.0"),
@@ -132,6 +132,15 @@ public enum CudaLibrary {
     /// The version that the loaded library tells, as in `13.1.1`; empty if it is not there or tells none.
     public Optional<String> version() {
         return library().found() ? oldest.of(SymbolLookup.loaderLookup()).map(Version::text) : Optional.empty();
+    }
+
+    /// What is wrong with the loaded library although it can be used, as a clause with a remedy; empty if nothing is.
+    public Optional<String> warning() {
+        boolean slow = this == CUSPARSELT && version().equals(Optional.of("0.8.0"));
+        return slow
+                ? Optional.of(
+                        "cuSPARSELt 0.8.0 is slow on an H100; 0.8.1 is not (pip install -U nvidia-cusparselt-cu13)")
+                : Optional.empty();
     }
 
     /// The library, which is there.

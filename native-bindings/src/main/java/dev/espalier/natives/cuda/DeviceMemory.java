@@ -5,6 +5,8 @@ import static dev.espalier.natives.cuda.generated.cudart.CudaRt.*;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -54,6 +56,34 @@ public final class DeviceMemory implements AutoCloseable {
         }
     }
 
+    /// New memory with a copy of all of a host segment.
+    ///
+    /// @param what what it is for, in messages
+    public static DeviceMemory copyOf(MemorySegment host, String what) {
+        DeviceMemory memory = allocate(host.byteSize(), what);
+        try {
+            memory.upload(host);
+            return memory;
+        } catch (RuntimeException e) {
+            memory.close();
+            throw e;
+        }
+    }
+
+    /// New memory for each of some host segments: for all of them or, if one fails, for none.
+    public static List<DeviceMemory> copiesOf(String what, MemorySegment... hosts) {
+        List<DeviceMemory> copies = new ArrayList<>();
+        try {
+            for (MemorySegment host : hosts) {
+                copies.add(copyOf(host, what));
+            }
+            return copies;
+        } catch (RuntimeException e) {
+            copies.forEach(DeviceMemory::close);
+            throw e;
+        }
+    }
+
     private static String need(long bytes, String what, boolean recoverable) {
         String need = size(bytes) + " for " + what;
         try (Arena arena = Arena.ofConfined()) {
@@ -100,13 +130,21 @@ public final class DeviceMemory implements AutoCloseable {
                 MemorySegment.ofAddress(address().address() + offset), length, what, owner == null ? this : owner);
     }
 
-    /// Copies all of a host segment to the start of this range, and waits.
+    /// Copies all of a host segment to the start of this range, and waits: work that is put into any stream afterwards sees it.
+    /// Work of non-blocking streams that has not ended yet is not waited for.
     public void upload(MemorySegment host) {
         checkCopy(host);
         if (host.byteSize() > 0) {
             Runtime.check(
                     "cudaMemcpy",
                     cudaMemcpy(address(), host, host.byteSize(), cudaMemcpyHostToDevice()),
+                    "upload of " + host.byteSize() + " bytes to " + what);
+            // The copy returns when the host's memory was read; the last of it may still be on its way, and streams
+            // that do
+            // not wait for the default one would not wait for it.
+            Runtime.check(
+                    "cudaStreamSynchronize",
+                    cudaStreamSynchronize(MemorySegment.NULL),
                     "upload of " + host.byteSize() + " bytes to " + what);
         }
     }

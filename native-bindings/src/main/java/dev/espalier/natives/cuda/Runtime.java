@@ -2,12 +2,18 @@ package dev.espalier.natives.cuda;
 
 import static dev.espalier.natives.cuda.generated.cudart.CudaRt.*;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /// What the classes over libcudart share: the check of its status codes, and handles.
 final class Runtime {
     static final ValueLayout.OfLong SIZE = ValueLayout.JAVA_LONG;
+
+    /// The factors of a product and of what was there before, for libraries that take them as float32.
+    static final MemorySegment ONE = Arena.global().allocateFrom(ValueLayout.JAVA_FLOAT, 1f);
+
+    static final MemorySegment ZERO = Arena.global().allocateFrom(ValueLayout.JAVA_FLOAT, 0f);
 
     private Runtime() {}
 

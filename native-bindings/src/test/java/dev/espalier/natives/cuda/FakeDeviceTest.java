@@ -16,6 +16,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
@@ -243,6 +244,24 @@ class FakeDeviceTest {
     }
 
     @Test
+    void aClockThatIsForetoldRunsByWhatIsDone() {
+        FakeCuda.clock(3_000_000, 0, 1_000_000);
+        try (CudaStream stream = CudaStream.create();
+                CudaEvent start = CudaEvent.create();
+                CudaEvent end = CudaEvent.create();
+                CudaModule module = CudaModule.load("beyond", IMAGE);
+                DeviceMemory memory = DeviceMemory.allocate(2048, "m")) {
+            start.record(stream);
+            module.kernel("beyond").launch(stream, new Dim(1), new Dim(1), 0, memory, 0);
+            memory.fill((byte) 0, stream);
+            end.record(stream);
+            assertEquals(0.005, end.secondsSince(start), 1e-9);
+        } finally {
+            FakeCuda.clock(0, 0, 0);
+        }
+    }
+
+    @Test
     void anUnknownKernelIsNamedWithItsModule() {
         try (CudaModule module = CudaModule.load("gemv.cu", IMAGE)) {
             CudaException failure = assertThrows(CudaException.class, () -> module.kernel("no_such_kernel"));
@@ -280,6 +299,35 @@ class FakeDeviceTest {
         try (DeviceMemory memory = DeviceMemory.allocate(1 << 20, "m")) {
             assertEquals((4L << 30) - memory.bytes(), cuda.freeBytes());
         }
+    }
+
+    @Test
+    void aDeviceThatIsTooOldIsDescribedAndNotUsed() {
+        FakeCuda.architecture(75);
+        try {
+            Cuda cuda = Cuda.look();
+            assertEquals(1, cuda.devices().size());
+            assertEquals(
+                    "GPU 0, Fake GPU, has compute capability 7.5; 8.0 or newer is needed (CUDA_VISIBLE_DEVICES chooses "
+                            + "another GPU)",
+                    cuda.whyNot().orElseThrow());
+            assertThrows(IllegalStateException.class, cuda::driver);
+        } finally {
+            FakeCuda.architecture(90);
+        }
+    }
+
+    @Test
+    void theDriverIsToldByItsReleaseWhereTheSystemTellsItAndByItsCuda() {
+        assertTrue(Cuda.look().driver().endsWith("CUDA 13.0"), Cuda.look()::driver);
+        assertEquals(Optional.of("580.95.05"), Cuda.release("""
+                        NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (builder)
+                        GCC version:  gcc version 12.2.0 (Debian 12.2.0-14)
+                        """));
+        assertEquals(
+                Optional.of("590.44"),
+                Cuda.release("NVRM version: NVIDIA UNIX x86_64 Kernel Module  590.44  Tue Sep 23 10:11:12 UTC 2025"));
+        assertEquals(Optional.empty(), Cuda.release(""));
     }
 
     @Test
@@ -324,6 +372,26 @@ class FakeDeviceTest {
             assertEquals(1, FakeCuda.live(Kind.STREAM), "a leak is seen");
         } finally {
             FakeCuda.forgive();
+        }
+    }
+
+    /// cudaMemcpy may return before the device has the bytes, and our streams do not wait for its stream: an upload waits itself.
+    @Test
+    void anUploadIsThereForEveryStreamAndTheFakeShowsWhatHappensOtherwise() {
+        try (Arena arena = Arena.ofConfined();
+                CudaStream stream = CudaStream.create();
+                DeviceMemory memory = DeviceMemory.allocate(4, "m")) {
+            MemorySegment result = arena.allocate(4);
+            memory.upload(arena.allocateFrom(ValueLayout.JAVA_INT, 1));
+            memory.download(result, stream);
+            assertEquals(1, result.get(ValueLayout.JAVA_INT, 0));
+            MemorySegment two = arena.allocateFrom(ValueLayout.JAVA_INT, 2);
+            assertEquals(0, CudaRt.cudaMemcpy(memory.address(), two, 4, CudaRt.cudaMemcpyHostToDevice()));
+            memory.download(result, stream);
+            assertEquals(1, result.get(ValueLayout.JAVA_INT, 0), "still on its way");
+            assertEquals(0, CudaRt.cudaStreamSynchronize(MemorySegment.NULL));
+            memory.download(result, stream);
+            assertEquals(2, result.get(ValueLayout.JAVA_INT, 0));
         }
     }
 

@@ -12,7 +12,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -145,6 +147,99 @@ class FakeLibrariesTest {
         }
     }
 
+    /// A recorded call computes at each replay what is in memory then.
+    @Test
+    void productsOfEveryLibraryAreRecordedIntoAGraph() {
+        int tokens = 16;
+        int in = 32;
+        int out = 16;
+        double[] w = random(out * in);
+        for (int i = 0; i < w.length; i += 4) {
+            w[i] = w[i + 1] = 0;
+        }
+        int[] starts = new int[out + 1];
+        List<Integer> columns = new ArrayList<>();
+        for (int i = 0; i < out * in; i++) {
+            if (w[i] != 0) {
+                columns.add(i % in);
+            }
+            starts[i / in + 1] = columns.size();
+        }
+        double[] kept = Arrays.stream(w).filter(v -> v != 0).toArray();
+        try (CuBlas blas = CuBlas.create();
+                CuBlasLt lt = CuBlasLt.create();
+                CuBlasLt.Linear dense = lt.linear(tokens, in, out, CudaType.BF16, CudaType.F32, 1);
+                CuSparse sparse = CuSparse.create();
+                CuSparse.Csr csr = new CuSparse.Csr(
+                        out,
+                        in,
+                        kept.length,
+                        upload(starts),
+                        upload(columns.stream().mapToInt(Integer::intValue).toArray()),
+                        upload(kept, CudaType.BF16),
+                        CudaType.BF16);
+                CuSparse.Linear rows = sparse.linear(stream, csr, tokens, CudaType.F32);
+                CuSparseLt sparseLt = CuSparseLt.create();
+                CuSparseLt.Linear pairs = sparseLt.linear(tokens, in, out, CudaType.BF16)) {
+            DeviceMemory ws = upload(w, CudaType.BF16);
+            DeviceMemory x = upload(random(tokens * in), CudaType.BF16);
+            List<DeviceMemory> results = new ArrayList<>();
+            for (int i = 0; i < 3; i++) {
+                results.add(upload(new double[tokens * out], CudaType.F32));
+            }
+            DeviceMemory half = upload(new double[tokens * out], CudaType.BF16);
+            rows.run(stream, x, results.get(2)); // prepares
+            try (DeviceMemory compressed = pairs.compress(stream, ws);
+                    CudaGraph graph = CudaGraph.capture(stream, () -> {
+                        dense.run(stream, x, ws, results.get(0));
+                        blas.gemm(
+                                stream,
+                                false,
+                                true,
+                                tokens,
+                                out,
+                                in,
+                                1,
+                                x,
+                                ws,
+                                CudaType.BF16,
+                                0,
+                                results.get(1),
+                                CudaType.F32);
+                        rows.run(stream, x, results.get(2));
+                        pairs.run(stream, x, compressed, half);
+                    })) {
+                double[] values = random(tokens * in);
+                x.copyFrom(upload(values, CudaType.BF16), stream);
+                graph.launch(stream);
+                double[] expected = linear(values, w, tokens, in, out);
+                for (DeviceMemory y : results) {
+                    assertArrayEquals(expected, download(y, CudaType.F32, tokens * out));
+                }
+                double[] rounded = download(half, CudaType.BF16, tokens * out);
+                for (int i = 0; i < expected.length; i++) {
+                    assertEquals(expected[i], rounded[i], Math.abs(expected[i]) / 256);
+                }
+            }
+        }
+    }
+
+    @Test
+    void cuSparseLtOfTheSlowVersionIsUsedWithAWarning() {
+        assertEquals("0.8.1", CudaLibrary.CUSPARSELT.version().orElseThrow());
+        assertEquals(Optional.empty(), CudaLibrary.CUSPARSELT.warning());
+        FakeCuda.cuSparseLt(0);
+        try (CuSparseLt lt = CuSparseLt.create()) {
+            assertEquals(
+                    "cuSPARSELt 0.8.0 is slow on an H100; 0.8.1 is not (pip install -U nvidia-cusparselt-cu13)",
+                    CudaLibrary.CUSPARSELT.warning().orElseThrow(),
+                    lt::toString);
+            assertEquals(Optional.empty(), CudaLibrary.CUSPARSE.warning());
+        } finally {
+            FakeCuda.cuSparseLt(1);
+        }
+    }
+
     @Test
     void aProductThatNoAlgorithmDoesIsNamed() {
         try (CuBlasLt lt = CuBlasLt.create()) {
@@ -170,7 +265,7 @@ class FakeLibrariesTest {
             }
             starts[i / in + 1] = columns.size();
         }
-        double[] values = java.util.Arrays.stream(w).filter(v -> v != 0).toArray();
+        double[] values = Arrays.stream(w).filter(v -> v != 0).toArray();
         try (CuSparse sparse = CuSparse.create();
                 CuSparse.Csr csr = new CuSparse.Csr(
                         out,

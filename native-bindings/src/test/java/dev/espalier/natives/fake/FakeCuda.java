@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
@@ -15,13 +16,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
-import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
-/// A CUDA runtime without a device, for tests: `cudart.c` beside this class, the few calls of cuBLAS and its like in
-/// `libraries.c`, and the kernels' host twins, compiled into one library that [dev.espalier.natives.cuda.CudaLibrary] then finds before any other.
+/// A CUDA runtime without a device, for tests: `cudart.c` beside this class, and the few calls of cuBLAS and its like and of
+/// NVRTC in `libraries.c`, compiled with the kernels' host twins into one library, which
+/// [dev.espalier.natives.cuda.CudaLibrary] then finds before any other.
 ///
 /// A library stays loaded as long as the process, so tests with the fake run in a JVM of their own: they are tagged
 /// `fake-cuda`, which is an execution of its own in the module's pom. How a twin is declared, `cudart.c` says.
@@ -43,7 +43,12 @@ public final class FakeCuda {
 
     private static final String NAME = "libcudart.so.13";
     private static final List<String> LIBRARIES = List.of(
-            "libcublas.so.13", "libcublasLt.so.13", "libcusparse.so.12", "libcusparseLt.so.0", "libcusolver.so.12");
+            "libcublas.so.13",
+            "libcublasLt.so.13",
+            "libcusparse.so.12",
+            "libcusparseLt.so.0",
+            "libcusolver.so.12",
+            "libnvrtc.so.13");
 
     private static Path folder;
     private static SymbolLookup symbols;
@@ -67,50 +72,25 @@ public final class FakeCuda {
 
     private static Path compile(List<String> twins) {
         try {
-            Path made = Files.createTempDirectory("espalier-fake-cuda");
-            java.lang.Runtime.getRuntime().addShutdownHook(new Thread(() -> delete(made)));
-            List<String> command = new ArrayList<>(List.of(
-                    compiler(), "-std=gnu11", "-O2", "-Wall", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"));
-            command.addAll(
+            Path made = HostCompiler.temporaryFolder("espalier-fake-cuda");
+            List<String> arguments = new ArrayList<>(
+                    List.of("-std=gnu11", "-O1", "-Wall", "-Werror", "-ffp-contract=off", "-shared", "-fPIC"));
+            arguments.addAll(
                     List.of("-Wl,-soname," + NAME, "-o", made.resolve(NAME).toString()));
             Files.writeString(made.resolve("cudart.c"), source("cudart.c"));
-            command.add(write(made.resolve("libraries.c"), source("libraries.c")));
+            arguments.add(write(made.resolve("libraries.c"), source("libraries.c")));
             for (int i = 0; i < twins.size(); i++) {
-                command.add(write(made.resolve("twin" + i + ".c"), twins.get(i)));
+                arguments.add(write(made.resolve("twin" + i + ".c"), twins.get(i)));
             }
-            command.addAll(List.of("-ldl", "-lpthread", "-lm"));
-            Process process = new ProcessBuilder(command)
-                    .redirectErrorStream(true)
-                    .redirectOutput(made.resolve("log").toFile())
-                    .start();
-            if (!process.waitFor(120, TimeUnit.SECONDS)) {
-                process.destroyForcibly();
-                throw new IllegalStateException("the C compiler did not end within two minutes");
-            }
-            assertEquals(0, process.exitValue(), Files.readString(made.resolve("log")));
+            arguments.addAll(List.of("-ldl", "-lpthread", "-lm"));
+            HostCompiler.C.run(made.resolve("log"), List.of(arguments));
             for (String library : LIBRARIES) {
                 Files.createSymbolicLink(made.resolve(library), Path.of(NAME));
             }
             return made;
         } catch (IOException e) {
             throw new UncheckedIOException(e);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new IllegalStateException(e);
         }
-    }
-
-    private static String compiler() {
-        for (String name : List.of("gcc", "cc", "clang")) {
-            for (String folder : System.getenv("PATH").split(":")) {
-                Path file = Path.of(folder, name);
-                if (Files.isExecutable(file)) {
-                    return file.toString();
-                }
-            }
-        }
-        assumeTrue(false, "C compiler: none of gcc, cc and clang is on the PATH");
-        throw new AssertionError();
     }
 
     private static String source(String name) throws IOException {
@@ -124,43 +104,41 @@ public final class FakeCuda {
         return file.toString();
     }
 
-    private static void delete(Path made) {
-        try (Stream<Path> files = Files.walk(made)) {
-            files.sorted(Comparator.reverseOrder())
-                    .forEach(file -> file.toFile().delete());
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
+    /// Looks for kernels in this shared library before its own, from now on; `cudart.c` says what it may hold.
+    public static void twins(Path library) {
+        try (Arena arena = Arena.ofConfined()) {
+            assertEquals(1, number("fake_twins", arena.allocateFrom(library.toString())), library + " does not load");
         }
     }
 
     /// How many objects of a kind live.
     public static long live(Kind kind) {
-        return call("fake_live", kind.ordinal());
+        return number("fake_live", kind.ordinal());
     }
 
     /// How many objects of a kind were ever made.
     public static long made(Kind kind) {
-        return call("fake_made", kind.ordinal());
+        return number("fake_made", kind.ordinal());
     }
 
     /// How often somebody broke a rule: freed twice, used what was freed, copied or wrote beyond an end, used a wrong handle.
     public static long breaches() {
-        return call("fake_breaches");
+        return number("fake_breaches");
     }
 
     /// Forgets the broken rules: for the tests of the counting itself.
     public static void forgive() {
-        invoke("fake_forgive", FunctionDescriptor.ofVoid());
+        invoke("fake_forgive", null);
     }
 
     /// How many kernels ran, those of graphs among them.
     public static long launches() {
-        return call("fake_launches");
+        return number("fake_launches");
     }
 
     /// How many times a graph was replayed.
     public static long graphLaunches() {
-        return call("fake_graph_launches");
+        return number("fake_graph_launches");
     }
 
     /// Fails if anything lives or a rule was broken: to be called when everything was closed.
@@ -173,27 +151,59 @@ public final class FakeCuda {
 
     /// Bounds the device's memory; -1: no bound.
     public static void budget(long bytes) {
-        invoke("fake_budget", FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG), bytes);
+        invoke("fake_budget", null, bytes);
     }
 
     /// Pretends that the driver supports this version (13000; 0: no driver) and has this many devices.
     public static void driver(int version, int devices) {
-        invoke("fake_driver", FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT, ValueLayout.JAVA_INT), version, devices);
+        invoke("fake_driver", null, version, devices);
     }
 
-    private static long call(String function, Object... arguments) {
-        MemoryLayout[] layouts =
-                Stream.of(arguments).map(a -> ValueLayout.JAVA_INT).toArray(MemoryLayout[]::new);
-        return (long) invoke(function, FunctionDescriptor.of(ValueLayout.JAVA_LONG, layouts), arguments);
+    /// Pretends that the device has this compute capability, 90 for 9.0.
+    public static void architecture(int number) {
+        invoke("fake_architecture", null, number);
     }
 
-    private static synchronized Object invoke(String function, FunctionDescriptor descriptor, Object... arguments) {
+    /// Pretends that cuSPARSELt is 0.8.`patch`.
+    public static void cuSparseLt(int patch) {
+        invoke("fake_cusparselt", null, patch);
+    }
+
+    /// Lets the device's clock run by what is done, so many nanoseconds each time: what is measured can be foretold. All 0:
+    /// it shows the real time again.
+    ///
+    /// @param kernel for a kernel
+    /// @param call for a call of cuBLAS or one of its like that computes
+    /// @param kibibyte for 1024 bytes copied or filled
+    public static void clock(long kernel, long call, long kibibyte) {
+        invoke("fake_clock", null, kernel, call, kibibyte);
+    }
+
+    /// What the device's clock shows, in nanoseconds, while [#clock] rules it.
+    public static long now() {
+        return number("fake_now");
+    }
+
+    private static long number(String function, Object... arguments) {
+        return ((Number) invoke(function, ValueLayout.JAVA_LONG, arguments)).longValue();
+    }
+
+    private static synchronized Object invoke(String function, MemoryLayout result, Object... arguments) {
         if (symbols == null) {
             if (folder == null) {
                 throw new IllegalStateException("FakeCuda.install comes first");
             }
-            symbols = SymbolLookup.libraryLookup(folder.resolve(NAME), java.lang.foreign.Arena.global());
+            symbols = SymbolLookup.libraryLookup(folder.resolve(NAME), Arena.global());
         }
+        MemoryLayout[] layouts = Stream.of(arguments)
+                .map(argument -> switch (argument) {
+                    case Integer i -> ValueLayout.JAVA_INT;
+                    case Long l -> ValueLayout.JAVA_LONG;
+                    default -> ValueLayout.ADDRESS;
+                })
+                .toArray(MemoryLayout[]::new);
+        FunctionDescriptor descriptor =
+                result == null ? FunctionDescriptor.ofVoid(layouts) : FunctionDescriptor.of(result, layouts);
         try {
             return Linker.nativeLinker()
                     .downcallHandle(symbols.findOrThrow(function), descriptor)

@@ -7,13 +7,14 @@
  *     void NAME(const void *const *args, unsigned grid_x, unsigned grid_y, unsigned grid_z,
  *               unsigned block_x, unsigned block_y, unsigned block_z, size_t shared);
  *
- * in the same shared library: args[i] points to argument i, in a slot of 8 bytes; the pointer after the last is null. One that
- * does not care for its dynamic shared memory may leave out the last parameter.
+ * in the same shared library, or in one named to fake_twins: args[i] points to argument i, in a slot of 8 bytes; the pointer
+ * after the last is null. One that does not care for its dynamic shared memory may leave out the last parameter.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -29,6 +30,7 @@ enum {
     INVALID_HANDLE = 400,
     SYMBOL_NOT_FOUND = 500,
     ILLEGAL_ADDRESS = 700,
+    LAUNCH_FAILURE = 719,
     CAPTURE_UNSUPPORTED = 900
 };
 
@@ -40,10 +42,11 @@ typedef void twin(const void *const *, unsigned, unsigned, unsigned, unsigned, u
 #define MAX_ARGS 64
 typedef struct work {
     struct work *next;
-    twin *kernel; /* or a copy, or a fill */
+    twin *kernel; /* or a library's call, or a copy, or a fill */
+    void (*call)(const void *arguments);
     dim3 grid, block;
     size_t shared;
-    uint64_t values[MAX_ARGS];
+    uint64_t values[MAX_ARGS]; /* arguments of the kernel or of the call */
     int n;
     void *to;
     const void *from;
@@ -58,7 +61,7 @@ typedef struct object {
     size_t size;
     int capturing; /* streams only */
     work *first, *last;
-    struct timespec time; /* events only */
+    int64_t time; /* events only, nanoseconds */
     int recorded;
     long n[8]; /* descriptors of the other libraries only: sizes and pointers */
     void *at[3];
@@ -67,8 +70,11 @@ typedef struct object {
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static object *objects;
 static long live[KINDS], made[KINDS], breaches, launches, graph_launches;
+static void *twins; /* a library that kernels are looked for in before this one */
+static char kernel_problem[256];
 static long budget = -1;
-static int last_error, driver_version = 13000, device_count = 1;
+static int last_error, driver_version = 13000, device_count = 1, architecture = 90;
+static struct { int64_t now, kernel, call, kibibyte; } device_clock; /* nanoseconds; of no use while kernel is 0 */
 static const size_t guard = 256;
 static const unsigned char pattern = 0xA5;
 
@@ -83,6 +89,33 @@ API long fake_graph_launches(void) { return graph_launches; }
 /* How many bytes of device memory there are; -1: as many as malloc gives. */
 API void fake_budget(long bytes) { budget = bytes; }
 API void fake_driver(int version, int devices) { driver_version = version; device_count = devices; }
+/* The compute capability, as in 90. */
+API void fake_architecture(int number) { architecture = number; }
+/* Makes time a matter of what is done: so many nanoseconds for a kernel, a library's call, 1024 bytes copied or filled. */
+API void fake_clock(long kernel, long call, long kibibyte) {
+    device_clock.kernel = kernel;
+    device_clock.call = call;
+    device_clock.kibibyte = kibibyte;
+}
+API long fake_now(void) { return device_clock.now; }
+/* What was wrong with the last kernel that failed; empty if none did since this was asked. */
+API const char *fake_kernel_problem(void) {
+    static char told[sizeof kernel_problem];
+    strcpy(told, kernel_problem);
+    kernel_problem[0] = 0;
+    return told;
+}
+static void kernel_failed(const char *what) { snprintf(kernel_problem, sizeof kernel_problem, "%s", what); }
+/* From now on kernels are looked for in this library first. Its on_failure, if it has one, is given a function to be called by a
+ * kernel that finds something wrong with itself. */
+API long fake_twins(const char *path) {
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) return 0;
+    twins = library;
+    void (*on_failure)(void (*)(const char *)) = (void (*)(void (*)(const char *)))dlsym(library, "on_failure");
+    if (on_failure) on_failure(kernel_failed);
+    return 1;
+}
 
 static int fail(int status) { return last_error = status; }
 static int breach(int status) {
@@ -106,6 +139,16 @@ static object *make(enum kind kind) {
     return o;
 }
 
+/* Fills memory that holds nothing of use, so that who reads it sees it; of large ranges, which are workspaces, both ends. */
+static void mark(char *start, size_t size, int value) {
+    size_t end = 1 << 19;
+    if (size <= 2 * end) memset(start, value, size);
+    else {
+        memset(start, value, end);
+        memset(start + size - end, value, end);
+    }
+}
+
 static int destroy(const void *handle, enum kind kind) {
     for (object **p = &objects; *p; p = &(*p)->next) {
         object *o = *p;
@@ -123,7 +166,7 @@ static int destroy(const void *handle, enum kind kind) {
                         breaches++; /* somebody wrote beyond its end */
                         break;
                     }
-                memset(o->start - guard, 0xDD, o->size + 2 * guard);
+                mark(o->start - guard, o->size + 2 * guard, 0xDD);
                 free(o->start - guard);
             }
             free(o);
@@ -144,7 +187,7 @@ static int allocate(void **slot, size_t size, enum kind kind) {
     else if (kind == DEVICE && budget >= 0 && used + size > (size_t)budget) status = fail(OUT_OF_MEMORY);
     else if (posix_memalign((void **)&start, 256, size + 2 * guard)) status = fail(OUT_OF_MEMORY);
     if (status == SUCCESS) {
-        memset(start, pattern, size + 2 * guard);
+        mark(start, size + 2 * guard, pattern);
         object *o = make(kind);
         o->start = start + guard;
         o->size = size;
@@ -165,32 +208,60 @@ static int copy_fits(const void *to, const void *from, size_t size, int kind) {
             && kind <= 3;
 }
 
-static void run(const work *w) {
+/* Copies from pageable memory that cudaMemcpy has begun: it may return before the device has them, and streams that do not wait
+ * for the default one, which ours are, may see what was there before. */
+static work *begun;
+
+static void finish_copies(void) {
+    while (begun) {
+        work *w = begun;
+        begun = w->next;
+        memcpy(w->to, w->from, w->size);
+        free((void *)w->from);
+        free(w);
+    }
+}
+
+static void begin_copy(void *to, const void *from, size_t size) {
+    finish_copies();
+    work *w = begun = calloc(1, sizeof *w);
+    void *staged = malloc(size + 1);
+    memcpy(staged, from, size);
+    w->to = to;
+    w->from = staged;
+    w->size = size;
+}
+
+static int run(const work *w) {
     if (w->kernel) {
         const void *args[MAX_ARGS + 1];
         for (int i = 0; i < w->n; i++) args[i] = &w->values[i];
         args[w->n] = NULL;
         w->kernel(args, w->grid.x, w->grid.y, w->grid.z, w->block.x, w->block.y, w->block.z, w->shared);
         launches++;
-    } else if (w->from) {
-        memcpy(w->to, w->from, w->size);
+        device_clock.now += device_clock.kernel;
+        if (kernel_problem[0]) return fail(LAUNCH_FAILURE);
+    } else if (w->call) {
+        w->call(w->values);
+        device_clock.now += device_clock.call;
     } else {
-        memset(w->to, w->value, w->size);
+        if (w->from) memcpy(w->to, w->from, w->size);
+        else memset(w->to, w->value, w->size);
+        device_clock.now += w->size / 1024 * device_clock.kibibyte;
     }
+    return SUCCESS;
 }
 
 /* Now, or, while the stream is recorded, later. */
-static void submit(object *stream, const work *w) {
-    if (!stream->capturing) {
-        run(w);
-        return;
-    }
+static int submit(object *stream, const work *w) {
+    if (!stream->capturing) return run(w);
     work *copy = malloc(sizeof *copy);
     *copy = *w;
     copy->next = NULL;
     if (stream->last) stream->last->next = copy;
     else stream->first = copy;
     stream->last = copy;
+    return SUCCESS;
 }
 
 #define LOCKED(...)                   \
@@ -224,6 +295,7 @@ API const char *cudaGetErrorName(int e) {
         case INVALID_HANDLE: return "cudaErrorInvalidResourceHandle";
         case SYMBOL_NOT_FOUND: return "cudaErrorSymbolNotFound";
         case ILLEGAL_ADDRESS: return "cudaErrorIllegalAddress";
+        case LAUNCH_FAILURE: return "cudaErrorLaunchFailure";
         case CAPTURE_UNSUPPORTED: return "cudaErrorStreamCaptureUnsupported";
         default: return "unrecognized error code";
     }
@@ -232,6 +304,7 @@ API const char *cudaGetErrorString(int e) {
     switch (e) {
         case OUT_OF_MEMORY: return "out of memory";
         case SYMBOL_NOT_FOUND: return "named symbol not found";
+        case LAUNCH_FAILURE: return kernel_problem[0] ? fake_kernel_problem() : "unspecified launch failure";
         default: return "an error of the fake runtime";
     }
 }
@@ -244,10 +317,16 @@ API int cudaGetDeviceCount(int *n) {
 }
 API int cudaGetDevice(int *d) { *d = 0; return SUCCESS; }
 API int cudaSetDevice(int d) { return d >= 0 && d < device_count ? SUCCESS : fail(INVALID_DEVICE); }
-API int cudaDeviceSynchronize(void) { return SUCCESS; }
+API int cudaDeviceSynchronize(void) { LOCKED(finish_copies();) }
 API int cudaDeviceGetAttribute(int *value, int attribute, int device) {
     if (device < 0 || device >= device_count) return fail(INVALID_DEVICE);
-    *value = attribute == 75 ? 9 : attribute == 76 ? 0 : attribute == 16 ? 4 : attribute == 97 ? 232448 : 1;
+    switch (attribute) {
+        case 16: *value = 4; break; /* multiprocessors */
+        case 75: *value = architecture / 10; break;
+        case 76: *value = architecture % 10; break;
+        case 97: *value = 232448; break; /* shared memory of a block */
+        default: *value = 1;
+    }
     return SUCCESS;
 }
 API int cudaGetDeviceProperties(void *properties, int device) {
@@ -271,7 +350,10 @@ API int cudaMallocHost(void **p, size_t size) { return allocate(p, size, PINNED)
 API int cudaHostAlloc(void **p, size_t size, unsigned flags) { (void)flags; return allocate(p, size, PINNED); }
 API int cudaFree(void *p) {
     if (!p) return SUCCESS;
-    LOCKED(status = destroy(p, DEVICE);)
+    LOCKED(
+        finish_copies();
+        status = destroy(p, DEVICE);
+    )
 }
 API int cudaFreeHost(void *p) {
     if (!p) return SUCCESS;
@@ -281,6 +363,11 @@ API int cudaFreeHost(void *p) {
 API int cudaMemcpy(void *to, const void *from, size_t size, int kind) {
     LOCKED(
         REQUIRE(copy_fits(to, from, size, kind), INVALID_VALUE)
+        if (kind == 1) {
+            begin_copy(to, from, size);
+            break;
+        }
+        finish_copies();
         memcpy(to, from, size);
     )
 }
@@ -290,12 +377,13 @@ API int cudaMemcpyAsync(void *to, const void *from, size_t size, int kind, void 
         REQUIRE(s, INVALID_HANDLE)
         REQUIRE(copy_fits(to, from, size, kind), INVALID_VALUE)
         work w = {.to = to, .from = from, .size = size};
-        submit(s, &w);
+        status = submit(s, &w);
     )
 }
 API int cudaMemset(void *p, int value, size_t size) {
     LOCKED(
         REQUIRE(inside(p, size), INVALID_VALUE)
+        finish_copies();
         memset(p, value, size);
     )
 }
@@ -305,7 +393,7 @@ API int cudaMemsetAsync(void *p, int value, size_t size, void *stream) {
         REQUIRE(s, INVALID_HANDLE)
         REQUIRE(inside(p, size), INVALID_VALUE)
         work w = {.to = p, .value = value, .size = size};
-        submit(s, &w);
+        status = submit(s, &w);
     )
 }
 
@@ -319,6 +407,10 @@ API int cudaStreamCreateWithFlags(void **stream, unsigned flags) {
 API int cudaStreamDestroy(void *stream) { LOCKED(status = destroy(stream, STREAM);) }
 API int cudaStreamSynchronize(void *stream) {
     LOCKED(
+        if (!stream) { /* the default one */
+            finish_copies();
+            break;
+        }
         object *s = find(stream, STREAM);
         REQUIRE(s, INVALID_HANDLE)
         REQUIRE(!s->capturing, CAPTURE_UNSUPPORTED)
@@ -380,7 +472,7 @@ API int cudaGraphLaunch(void *exec, void *stream) {
         object *e = find(exec, EXEC);
         REQUIRE(e && find(stream, STREAM), INVALID_HANDLE)
         graph_launches++;
-        for (work *w = e->first; w; w = w->next) run(w);
+        for (work *w = e->first; w && status == SUCCESS; w = w->next) status = run(w);
     )
 }
 API int cudaGraphExecDestroy(void *exec) { LOCKED(status = destroy(exec, EXEC);) }
@@ -395,7 +487,9 @@ API int cudaEventRecord(void *event, void *stream) {
     LOCKED(
         object *e = find(event, EVENT);
         REQUIRE(e && find(stream, STREAM), INVALID_HANDLE)
-        clock_gettime(CLOCK_MONOTONIC, &e->time);
+        struct timespec real;
+        clock_gettime(CLOCK_MONOTONIC, &real);
+        e->time = device_clock.kernel ? device_clock.now : real.tv_sec * 1000000000L + real.tv_nsec;
         e->recorded = 1;
     )
 }
@@ -406,7 +500,7 @@ API int cudaEventElapsedTime(float *ms, void *start, void *end) {
         object *a = find(start, EVENT);
         object *b = find(end, EVENT);
         REQUIRE(a && b && a->recorded && b->recorded, INVALID_HANDLE)
-        *ms = (float)((b->time.tv_sec - a->time.tv_sec) * 1e3 + (b->time.tv_nsec - a->time.tv_nsec) * 1e-6);
+        *ms = (float)((b->time - a->time) * 1e-6);
     )
 }
 
@@ -424,7 +518,8 @@ API int cudaLibraryGetKernel(void **kernel, void *library, const char *name) {
         REQUIRE(find(library, LIBRARY), INVALID_HANDLE)
         Dl_info here;
         void *self = dladdr(&objects, &here) ? dlopen(here.dli_fname, RTLD_NOW | RTLD_NOLOAD) : NULL;
-        void *found = self ? dlsym(self, name) : NULL;
+        void *found = twins ? dlsym(twins, name) : NULL;
+        if (!found && self) found = dlsym(self, name);
         if (self) dlclose(self);
         /* No breach: to ask for a kernel that is not there is allowed. */
         if (!found) {
@@ -446,7 +541,7 @@ API int cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **args,
             memcpy(&w.values[w.n], args[w.n], sizeof w.values[0]);
             w.n++;
         }
-        submit(s, &w);
+        status = submit(s, &w);
     )
 }
 API int cudaFuncSetAttribute(const void *f, int attribute, int value) {

@@ -1,6 +1,6 @@
-/* The few calls of cuBLAS, cuBLASLt, cuSPARSE, cuSPARSELt and cuSOLVER that Espalier makes, as their manuals define them, on
- * the memory of the runtime without a device: column-major where they are, in float64 inside, at once. Wrong sizes, dead
- * handles and ranges outside an allocation are breaches, as in cudart.c.
+/* The few calls of cuBLAS, cuBLASLt, cuSPARSE, cuSPARSELt, cuSOLVER and NVRTC that Espalier makes, as their manuals define
+ * them, on the memory of the runtime without a device: column-major where they are, in float64 inside. Wrong sizes, dead
+ * handles and ranges outside an allocation are breaches, as in cudart.c. What is computed waits in a stream that is recorded.
  */
 #include "cudart.c"
 #include <math.h>
@@ -54,22 +54,49 @@ static int sound(const matrix *m) {
             && inside(m->start, ((lines - 1) * m->stride + length) * width(m->type));
 }
 
-/* C = alpha op(A) op(B) + beta C; false if the sizes do not fit. */
-static int multiply(double alpha, const matrix *a, const matrix *b, double beta, const matrix *c) {
-    if (!sound(a) || !sound(b) || !sound(c) || columns(a) != rows(b) || rows(a) != c->rows || columns(b) != c->columns) return 0;
-    for (long i = 0; i < c->rows; i++)
-        for (long j = 0; j < c->columns; j++) {
-            double sum = 0;
-            for (long k = 0; k < columns(a); k++) sum += element(a, i, k) * element(b, k, j);
-            double old = beta == 0 ? 0 : beta * get(c->start, c->type, at(c, i, j));
-            put(c->start, c->type, at(c, i, j), alpha * sum + old);
-        }
-    return 1;
+/* What a product is of; each library has its own way to A's elements. */
+typedef struct {
+    double alpha, beta;
+    matrix a, b, c;
+    const int *starts, *indices; /* CSR's */
+    const char *pairs; /* cuSPARSELt's values, then their places */
+} multiplication;
+
+static void store(const multiplication *p, long i, long j, double sum) {
+    double old = p->beta == 0 ? 0 : p->beta * get(p->c.start, p->c.type, at(&p->c, i, j));
+    put(p->c.start, p->c.type, at(&p->c, i, j), p->alpha * sum + old);
 }
 
-static object *usable_stream(void *stream) {
+/* C = alpha op(A) op(B) + beta C */
+static void multiply(const void *arguments) {
+    const multiplication *p = arguments;
+    for (long i = 0; i < p->c.rows; i++)
+        for (long j = 0; j < p->c.columns; j++) {
+            double sum = 0;
+            for (long k = 0; k < columns(&p->a); k++) sum += element(&p->a, i, k) * element(&p->b, k, j);
+            store(p, i, j, sum);
+        }
+}
+static int fits(const multiplication *p) {
+    return sound(&p->a) && sound(&p->b) && sound(&p->c) && columns(&p->a) == rows(&p->b) && rows(&p->a) == p->c.rows
+            && columns(&p->b) == p->c.columns;
+}
+
+static int submit_call(void *stream, void (*call)(const void *), const void *arguments, size_t size) {
+    work w = {.call = call};
+    memcpy(w.values, arguments, size);
+    return submit(stream, &w);
+}
+#define SUBMIT(stream, call, arguments)                                                          \
+    do {                                                                                          \
+        _Static_assert(sizeof(arguments) <= MAX_ARGS * sizeof(uint64_t), "too many arguments");   \
+        submit_call(stream, call, &(arguments), sizeof(arguments));                               \
+    } while (0)
+
+/* A stream for calls that wait for their result, which cannot be recorded. */
+static object *idle_stream(void *stream) {
     object *s = find(stream, STREAM);
-    return s && !s->capturing ? s : NULL; /* recording these calls is not what this can do */
+    return s && !s->capturing ? s : NULL;
 }
 
 static int version(int part, int *value, int major, int minor, int patch) {
@@ -102,7 +129,7 @@ API int cublasDestroy_v2(void *handle) { return end(handle, HANDLE); }
 API int cublasSetStream_v2(void *handle, void *stream) {
     LOCKED(
         object *h = find(handle, HANDLE);
-        REQUIRE(h && usable_stream(stream), INVALID)
+        REQUIRE(h && find(stream, STREAM), INVALID)
         h->at[0] = stream;
         h->at[1] = NULL; /* the workspace is the library's own again */
     )
@@ -120,26 +147,34 @@ API int cublasGemmEx(void *handle, int ta, int tb, int m, int n, int k, const vo
     LOCKED(
         object *h = find(handle, HANDLE);
         int doubles = compute == COMPUTE_64F;
-        matrix A = {a, ta ? k : m, ta ? m : k, lda, a_type, COLUMNS_FIRST, ta};
-        matrix B = {b, tb ? n : k, tb ? k : n, ldb, b_type, COLUMNS_FIRST, tb};
-        matrix C = {c, m, n, ldc, c_type, COLUMNS_FIRST, PLAIN};
+        multiplication p = {scalar(alpha, doubles), scalar(beta, doubles),
+                {a, ta ? k : m, ta ? m : k, lda, a_type, COLUMNS_FIRST, ta},
+                {b, tb ? n : k, tb ? k : n, ldb, b_type, COLUMNS_FIRST, tb},
+                {c, m, n, ldc, c_type, COLUMNS_FIRST, PLAIN}};
         REQUIRE(h && h->at[0] && h->at[1], INVALID)
         REQUIRE(a_type == b_type && doubles == (a_type == F64) && (doubles || compute == COMPUTE_32F), INVALID)
-        REQUIRE(multiply(scalar(alpha, doubles), &A, &B, scalar(beta, doubles), &C), INVALID)
+        REQUIRE(fits(&p), INVALID)
+        SUBMIT(h->at[0], multiply, p);
     )
+}
+/* C's triangle of alpha op(A) op(A)' + beta C; with B as the transpose of op(A), so that sizes are checked as for a product. */
+static void triangle_upper(const void *arguments) {
+    const multiplication *p = arguments;
+    for (long i = 0; i < p->c.rows; i++)
+        for (long j = 0; j < p->c.columns; j++) {
+            double sum = 0;
+            for (long k = 0; k < columns(&p->a); k++) sum += element(&p->a, i, k) * element(&p->b, k, j);
+            if (i <= j) store(p, i, j, sum);
+        }
 }
 static int syrk(void *handle, int uplo, int trans, int n, int k, double alpha, void *a, int lda, double beta, void *c, int ldc, int type) {
     LOCKED(
         object *h = find(handle, HANDLE);
         matrix A = {a, trans ? k : n, trans ? n : k, lda, type, COLUMNS_FIRST, trans};
-        matrix C = {c, n, n, ldc, type, COLUMNS_FIRST, PLAIN};
-        REQUIRE(h && h->at[0] && sound(&A) && sound(&C), INVALID)
-        for (long i = 0; i < n; i++)
-            for (long j = uplo == UPPER ? i : 0; j < (uplo == UPPER ? n : i + 1); j++) {
-                double sum = 0;
-                for (long l = 0; l < k; l++) sum += element(&A, i, l) * element(&A, j, l);
-                put(c, type, at(&C, i, j), alpha * sum + (beta == 0 ? 0 : beta * get(c, type, at(&C, i, j))));
-            }
+        multiplication p = {alpha, beta, A, A, {c, n, n, ldc, type, COLUMNS_FIRST, PLAIN}};
+        p.b.op = !trans;
+        REQUIRE(h && h->at[0] && uplo == UPPER && fits(&p), INVALID)
+        SUBMIT(h->at[0], triangle_upper, p);
     )
 }
 API int cublasSsyrk_v2(void *h, int u, int t, int n, int k, const float *alpha, void *a, int lda, const float *beta, void *c, int ldc) {
@@ -217,14 +252,15 @@ API int cublasLtMatmul(void *handle, void *product, const float *alpha, void *a,
         object *la = find(a_layout, DESCRIPTOR);
         object *lb = find(b_layout, DESCRIPTOR);
         object *ld = find(d_layout, DESCRIPTOR);
-        REQUIRE(find(handle, HANDLE) && p && la && lb && ld && usable_stream(stream), INVALID)
+        REQUIRE(find(handle, HANDLE) && p && la && lb && ld && find(stream, STREAM), INVALID)
         REQUIRE(c == d && c_layout == d_layout && inside(workspace, size), INVALID)
         REQUIRE(algo->data[0] == offered || algo->data[0] == offered + 2, INVALID)
         REQUIRE((uintptr_t)a % 256 == 0 && (uintptr_t)b % 256 == 0 && (uintptr_t)d % 256 == 0, INVALID)
-        matrix A = {a, la->n[1], la->n[2], la->n[3], la->n[0], COLUMNS_FIRST, p->n[0]};
-        matrix B = {b, lb->n[1], lb->n[2], lb->n[3], lb->n[0], COLUMNS_FIRST, p->n[1]};
-        matrix D = {d, ld->n[1], ld->n[2], ld->n[3], ld->n[0], COLUMNS_FIRST, PLAIN};
-        REQUIRE(multiply(*alpha, &A, &B, *beta, &D), INVALID)
+        multiplication all = {*alpha, *beta, {a, la->n[1], la->n[2], la->n[3], la->n[0], COLUMNS_FIRST, p->n[0]},
+                {b, lb->n[1], lb->n[2], lb->n[3], lb->n[0], COLUMNS_FIRST, p->n[1]},
+                {d, ld->n[1], ld->n[2], ld->n[3], ld->n[0], COLUMNS_FIRST, PLAIN}};
+        REQUIRE(fits(&all), INVALID)
+        SUBMIT(stream, multiply, all);
     )
 }
 
@@ -239,7 +275,7 @@ API int cusparseDestroy(void *handle) { return end(handle, HANDLE); }
 API int cusparseSetStream(void *handle, void *stream) {
     LOCKED(
         object *h = find(handle, HANDLE);
-        REQUIRE(h && usable_stream(stream), INVALID)
+        REQUIRE(h && find(stream, STREAM), INVALID)
         h->at[0] = stream;
     )
 }
@@ -289,30 +325,33 @@ API int cusparseDnVecSetValues(void *descriptor, void *values) { return cusparse
 
 static matrix dense(object *d) { return (matrix){d->at[0], d->n[0], d->n[1], d->n[2], d->n[3], d->n[4], PLAIN}; }
 
-static int product(void *handle, void *a, void *b, void *c, const float *alpha, const float *beta, int compute, void *buffer, int run) {
+static void multiply_csr(const void *arguments) {
+    const multiplication *p = arguments;
+    for (long i = 0; i < p->c.rows; i++)
+        for (long j = 0; j < p->c.columns; j++) {
+            double sum = 0;
+            for (int k = p->starts[i]; k < p->starts[i + 1]; k++)
+                sum += get(p->a.start, p->a.type, k) * element(&p->b, p->indices[k], j);
+            store(p, i, j, sum);
+        }
+}
+static int csr_product(void *handle, void *a, void *b, void *c, const float *alpha, const float *beta, int compute, void *buffer, int run) {
     LOCKED(
         object *h = find(handle, HANDLE);
         object *da = find(a, DESCRIPTOR);
         object *db = find(b, DESCRIPTOR);
         object *dc = find(c, DESCRIPTOR);
         REQUIRE(h && h->at[0] && da && db && dc && compute == F32 && inside(buffer, 100), INVALID)
-        matrix B = dense(db);
-        matrix C = dense(dc);
-        REQUIRE(sound(&B) && sound(&C) && da->n[1] == B.rows && da->n[0] == C.rows && B.columns == C.columns, INVALID)
+        multiplication p = {*alpha, *beta, {da->at[2], da->n[0], da->n[1], da->n[1], da->n[3], ROWS_FIRST, PLAIN}, dense(db), dense(dc),
+                da->at[0], da->at[1]};
+        REQUIRE(sound(&p.b) && sound(&p.c), INVALID)
+        REQUIRE(p.a.columns == p.b.rows && p.a.rows == p.c.rows && p.b.columns == p.c.columns, INVALID)
         if (!run) {
             db->n[5] = dc->n[5] = 1; /* prepared */
             break;
         }
         REQUIRE(db->n[5] && dc->n[5], INVALID)
-        const int *starts = da->at[0];
-        const int *indices = da->at[1];
-        for (long i = 0; i < C.rows; i++)
-            for (long j = 0; j < C.columns; j++) {
-                double sum = 0;
-                for (int k = starts[i]; k < starts[i + 1]; k++) sum += get(da->at[2], da->n[3], k) * element(&B, indices[k], j);
-                double old = *beta == 0 ? 0 : *beta * element(&C, i, j);
-                put(C.start, C.type, at(&C, i, j), *alpha * sum + old);
-            }
+        SUBMIT(h->at[0], multiply_csr, p);
     )
 }
 static int buffer_size(void *handle, void *a, void *b, void *c, size_t *size) {
@@ -331,19 +370,19 @@ API int cusparseSpMM_bufferSize(void *h, int op, int op2, const float *alpha, vo
 }
 API int cusparseSpMV_preprocess(void *h, int op, const float *alpha, void *a, void *x, const float *beta, void *y, int type, int alg, void *buffer) {
     (void)op; (void)alg;
-    return product(h, a, x, y, alpha, beta, type, buffer, 0);
+    return csr_product(h, a, x, y, alpha, beta, type, buffer, 0);
 }
 API int cusparseSpMV(void *h, int op, const float *alpha, void *a, void *x, const float *beta, void *y, int type, int alg, void *buffer) {
     (void)op; (void)alg;
-    return product(h, a, x, y, alpha, beta, type, buffer, 1);
+    return csr_product(h, a, x, y, alpha, beta, type, buffer, 1);
 }
 API int cusparseSpMM_preprocess(void *h, int op, int op2, const float *alpha, void *a, void *x, const float *beta, void *y, int type, int alg, void *buffer) {
     (void)op; (void)op2; (void)alg;
-    return product(h, a, x, y, alpha, beta, type, buffer, 0);
+    return csr_product(h, a, x, y, alpha, beta, type, buffer, 0);
 }
 API int cusparseSpMM(void *h, int op, int op2, const float *alpha, void *a, void *x, const float *beta, void *y, int type, int alg, void *buffer) {
     (void)op; (void)op2; (void)alg;
-    return product(h, a, x, y, alpha, beta, type, buffer, 1);
+    return csr_product(h, a, x, y, alpha, beta, type, buffer, 1);
 }
 
 /* ---- cuSPARSELt: the structs are the caller's, aligned to 16 ---- */
@@ -370,7 +409,9 @@ static int tear_down(const void *p, uint64_t magic, enum kind kind) {
     )
 }
 
-API int cusparseLtGetProperty(int part, int *value) { return version(part, value, 0, 8, 1); }
+static int lt_patch = 1;
+API void fake_cusparselt(int patch) { lt_patch = patch; }
+API int cusparseLtGetProperty(int part, int *value) { return version(part, value, 0, 8, lt_patch); }
 API const char *cusparseLtGetErrorName(int status) { return cusparseGetErrorName(status); }
 API int cusparseLtInit(void *handle) {
     if (device_count < 1 || driver_version < 13000) return NOT_INITIALIZED;
@@ -428,11 +469,11 @@ API int cusparseLtMatmulGetWorkspace(const void *h, const void *plan, size_t *si
     )
 }
 
-static size_t lt_values(const lt_matrix *a) { return a->rows * a->columns / 2 * width(a->type); }
+static size_t lt_values(long rows, long columns, int type) { return rows * columns / 2 * width(type); }
 
 API int cusparseLtSpMMAPruneCheck(const void *h, const lt_product *p, const void *weights, int *invalid, void *stream) {
     LOCKED(
-        REQUIRE(is(h, LT_HANDLE) && is(p, LT_PRODUCT) && usable_stream(stream) && inside(invalid, 4), 3)
+        REQUIRE(is(h, LT_HANDLE) && is(p, LT_PRODUCT) && idle_stream(stream) && inside(invalid, 4), 3)
         matrix A = {(void *)weights, p->a.rows, p->a.columns, p->a.stride, p->a.type, p->a.order, p->op_a};
         REQUIRE(sound(&A), 3)
         *invalid = 0;
@@ -448,16 +489,16 @@ API int cusparseLtSpMMACompressedSize(const void *h, const lt_plan *plan, size_t
     LOCKED(
         REQUIRE(is(h, LT_HANDLE) && is(plan, LT_PLAN), 3)
         const lt_matrix *a = &plan->product.a;
-        *size = lt_values(a) + a->rows * a->columns / 4;
+        *size = lt_values(a->rows, a->columns, a->type) + a->rows * a->columns / 4;
         *buffer = 32;
     )
 }
 API int cusparseLtSpMMACompress(const void *h, const lt_plan *plan, const void *weights, char *compressed, void *buffer, void *stream) {
     LOCKED(
-        REQUIRE(is(h, LT_HANDLE) && is(plan, LT_PLAN) && usable_stream(stream) && inside(buffer, 32), 3)
+        REQUIRE(is(h, LT_HANDLE) && is(plan, LT_PLAN) && idle_stream(stream) && inside(buffer, 32), 3)
         const lt_product *p = &plan->product;
         matrix A = {(void *)weights, p->a.rows, p->a.columns, p->a.stride, p->a.type, p->a.order, p->op_a};
-        size_t values = lt_values(&p->a);
+        size_t values = lt_values(p->a.rows, p->a.columns, p->a.type);
         REQUIRE(sound(&A) && inside(compressed, values + A.rows * A.columns / 4), 3)
         long to = 0;
         for (long i = 0; i < A.rows; i++)
@@ -470,31 +511,39 @@ API int cusparseLtSpMMACompress(const void *h, const lt_plan *plan, const void *
             }
     )
 }
+static void multiply_pairs(const void *arguments) {
+    const multiplication *p = arguments;
+    long inputs = p->a.columns;
+    const char *places = p->pairs + lt_values(p->a.rows, inputs, p->a.type);
+    for (long i = 0; i < p->c.rows; i++)
+        for (long j = 0; j < p->c.columns; j++) {
+            double sum = 0;
+            for (long k = 0; k < inputs; k += 4) {
+                long group = (i * inputs + k) / 4;
+                sum += get(p->pairs, p->a.type, 2 * group) * element(&p->b, k + (places[group] & 3), j);
+                sum += get(p->pairs, p->a.type, 2 * group + 1) * element(&p->b, k + (places[group] >> 2 & 3), j);
+            }
+            store(p, i, j, sum);
+        }
+}
 API int cusparseLtMatmul(const void *h, const lt_plan *plan, const float *alpha, const char *a, void *b, const float *beta, void *c,
         void *d, void *workspace, void **streams, int count) {
     LOCKED(
-        REQUIRE(is(h, LT_HANDLE) && is(plan, LT_PLAN) && count == 1 && usable_stream(streams[0]) && inside(workspace, 64), 3)
-        const lt_product *p = &plan->product;
-        size_t values = lt_values(&p->a);
-        REQUIRE(c == d && inside(a, values + p->a.rows * p->a.columns / 4), 3)
-        matrix B = {b, p->b.rows, p->b.columns, p->b.stride, p->b.type, p->b.order, p->op_b};
-        matrix D = {d, p->d.rows, p->d.columns, p->d.stride, p->d.type, p->d.order, PLAIN};
-        REQUIRE(sound(&B) && sound(&D) && rows(&B) == p->a.columns && D.rows == p->a.rows && D.columns == columns(&B), 3)
-        for (long i = 0; i < D.rows; i++)
-            for (long j = 0; j < D.columns; j++) {
-                double sum = 0;
-                for (long k = 0; k < p->a.columns; k += 4) {
-                    long group = (i * p->a.columns + k) / 4;
-                    int index = a[values + group];
-                    sum += get(a, B.type, 2 * group) * element(&B, k + (index & 3), j);
-                    sum += get(a, B.type, 2 * group + 1) * element(&B, k + (index >> 2 & 3), j);
-                }
-                put(d, D.type, at(&D, i, j), *alpha * sum + (*beta == 0 ? 0 : *beta * element(&D, i, j)));
-            }
+        REQUIRE(is(h, LT_HANDLE) && is(plan, LT_PLAN) && count == 1 && find(streams[0], STREAM) && inside(workspace, 64), 3)
+        const lt_product *lt = &plan->product;
+        size_t values = lt_values(lt->a.rows, lt->a.columns, lt->a.type);
+        REQUIRE(c == d && inside(a, values + lt->a.rows * lt->a.columns / 4), 3)
+        multiplication p = {*alpha, *beta, {NULL, lt->a.rows, lt->a.columns, lt->a.stride, lt->a.type, lt->a.order, PLAIN},
+                {b, lt->b.rows, lt->b.columns, lt->b.stride, lt->b.type, lt->b.order, lt->op_b},
+                {d, lt->d.rows, lt->d.columns, lt->d.stride, lt->d.type, lt->d.order, PLAIN}, NULL, NULL, a};
+        REQUIRE(sound(&p.b) && sound(&p.c) && rows(&p.b) == p.a.columns, 3)
+        REQUIRE(p.c.rows == p.a.rows && p.c.columns == columns(&p.b), 3)
+        SUBMIT(streams[0], multiply_pairs, p);
     )
 }
 API int cusparseLtMatmulSearch(const void *h, lt_plan *plan, const float *alpha, const char *a, void *b, const float *beta, void *c,
         void *d, void *workspace, void **streams, int count) {
+    if (!idle_stream(streams[0])) return breach(3);
     return cusparseLtMatmul(h, plan, alpha, a, b, beta, c, d, workspace, streams, count);
 }
 
@@ -519,25 +568,40 @@ API int cusolverDnXpotrf_bufferSize(void *handle, void *params, int uplo, int64_
         *host = 16;
     )
 }
+typedef struct { matrix a; int uplo; int *info; } symmetric;
+static double entry(const symmetric *s, long i, long j) { return get(s->a.start, s->a.type, triangle(&s->a, s->uplo, i, j)); }
+static void set_entry(const symmetric *s, long i, long j, double value) {
+    put(s->a.start, s->a.type, triangle(&s->a, s->uplo, i, j), value);
+}
+static object *solver_stream(void *handle) {
+    object *h = find(handle, HANDLE);
+    return h ? idle_stream(h->at[0]) : NULL;
+}
+
+static void potrf(const void *arguments) {
+    const symmetric *s = arguments;
+    *s->info = 0;
+    for (long j = 0; j < s->a.rows; j++)
+        for (long i = j; i < s->a.rows; i++) {
+            double sum = entry(s, i, j);
+            for (long k = 0; k < j; k++) sum -= entry(s, i, k) * entry(s, j, k);
+            if (i == j && sum <= 0) {
+                *s->info = (int)j + 1;
+                return;
+            }
+            set_entry(s, i, j, i == j ? sqrt(sum) : sum / entry(s, j, j));
+        }
+}
 API int cusolverDnXpotrf(void *handle, void *params, int uplo, int64_t n, int type, void *a, int64_t lda, int compute, void *device,
         size_t device_size, void *host, size_t host_size, int *info) {
     (void)compute;
     LOCKED(
-        matrix A = {a, n, n, lda, type, COLUMNS_FIRST, PLAIN};
-        REQUIRE(find(handle, HANDLE) && find(params, DESCRIPTOR) && sound(&A) && inside(device, device_size) && inside(info, 4), 3)
+        symmetric s = {{a, n, n, lda, type, COLUMNS_FIRST, PLAIN}, uplo, info};
+        object *stream = solver_stream(handle);
+        REQUIRE(stream && find(params, DESCRIPTOR) && sound(&s.a) && inside(device, device_size) && inside(info, 4), 3)
         REQUIRE(device_size == 64 && host_size == 16, 3)
         memset(host, 0, host_size);
-        *info = 0;
-        for (long j = 0; j < n && *info == 0; j++)
-            for (long i = j; i < n; i++) {
-                double sum = get(a, type, triangle(&A, uplo, i, j));
-                for (long k = 0; k < j; k++) sum -= get(a, type, triangle(&A, uplo, i, k)) * get(a, type, triangle(&A, uplo, j, k));
-                if (i == j && sum <= 0) {
-                    *info = (int)j + 1;
-                    break;
-                }
-                put(a, type, triangle(&A, uplo, i, j), i == j ? sqrt(sum) : sum / get(a, type, triangle(&A, uplo, j, j)));
-            }
+        SUBMIT(stream, potrf, s);
     )
 }
 static int potri_size(void *handle, int *size) { LOCKED(REQUIRE(find(handle, HANDLE), 3) *size = 24;) }
@@ -550,32 +614,82 @@ API int cusolverDnDpotri_bufferSize(void *h, int uplo, int n, void *a, int lda, 
     return potri_size(h, size);
 }
 /* The inverse's column j solves L Lᵀ x = e_j. */
-static int potri(void *handle, int uplo, int n, void *a, int lda, void *work, int size, int *info, int type) {
-    LOCKED(
-        matrix A = {a, n, n, lda, type, COLUMNS_FIRST, PLAIN};
-        REQUIRE(find(handle, HANDLE) && sound(&A) && size == 24 && inside(work, size * width(type)) && inside(info, 4), 3)
-        *info = 0;
-        double *inverse = malloc(sizeof(double) * n * n);
-        for (long j = 0; j < n; j++) {
-            double *x = inverse + j * n;
-            for (long i = 0; i < n; i++) {
-                double sum = i == j;
-                for (long k = 0; k < i; k++) sum -= get(a, type, triangle(&A, uplo, i, k)) * x[k];
-                x[i] = sum / get(a, type, triangle(&A, uplo, i, i));
-            }
-            for (long i = n - 1; i >= 0; i--) {
-                for (long k = i + 1; k < n; k++) x[i] -= get(a, type, triangle(&A, uplo, k, i)) * x[k];
-                x[i] /= get(a, type, triangle(&A, uplo, i, i));
-            }
+static void potri(const void *arguments) {
+    const symmetric *s = arguments;
+    long n = s->a.rows;
+    *s->info = 0;
+    double *inverse = malloc(sizeof(double) * n * n);
+    for (long j = 0; j < n; j++) {
+        double *x = inverse + j * n;
+        for (long i = 0; i < n; i++) {
+            double sum = i == j;
+            for (long k = 0; k < i; k++) sum -= entry(s, i, k) * x[k];
+            x[i] = sum / entry(s, i, i);
         }
-        for (long j = 0; j < n; j++)
-            for (long i = j; i < n; i++) put(a, type, triangle(&A, uplo, i, j), inverse[j * n + i]);
-        free(inverse);
+        for (long i = n - 1; i >= 0; i--) {
+            for (long k = i + 1; k < n; k++) x[i] -= entry(s, k, i) * x[k];
+            x[i] /= entry(s, i, i);
+        }
+    }
+    for (long j = 0; j < n; j++)
+        for (long i = j; i < n; i++) set_entry(s, i, j, inverse[j * n + i]);
+    free(inverse);
+}
+static int invert(void *handle, int uplo, int n, void *a, int lda, void *work, int size, int *info, int type) {
+    LOCKED(
+        symmetric s = {{a, n, n, lda, type, COLUMNS_FIRST, PLAIN}, uplo, info};
+        object *stream = solver_stream(handle);
+        REQUIRE(stream && sound(&s.a) && size == 24 && inside(work, size * width(type)) && inside(info, 4), 3)
+        SUBMIT(stream, potri, s);
     )
 }
 API int cusolverDnSpotri(void *h, int uplo, int n, void *a, int lda, void *work, int size, int *info) {
-    return potri(h, uplo, n, a, lda, work, size, info, F32);
+    return invert(h, uplo, n, a, lda, work, size, info, F32);
 }
 API int cusolverDnDpotri(void *h, int uplo, int n, void *a, int lda, void *work, int size, int *info) {
-    return potri(h, uplo, n, a, lda, work, size, info, F64);
+    return invert(h, uplo, n, a, lda, work, size, info, F64);
 }
+
+/* ---- NVRTC: an image is what a cubin begins with, and the source ---- */
+
+enum { NVRTC_INVALID_INPUT = 3, NVRTC_INVALID_PROGRAM = 4, NVRTC_INVALID_OPTION = 5 };
+static const int architectures[] = {75, 80, 90, 100};
+static const int architecture_count = sizeof architectures / sizeof architectures[0];
+static const char elf[64] = "\177ELF";
+typedef struct { size_t size; char *image; } program;
+
+API int nvrtcVersion(int *major, int *minor) { *major = 13; *minor = 0; return 0; }
+API const char *nvrtcGetErrorString(int status) {
+    return status == NVRTC_INVALID_OPTION ? "NVRTC_ERROR_INVALID_OPTION" : status ? "NVRTC_ERROR_INVALID_INPUT" : "NVRTC_SUCCESS";
+}
+API int nvrtcGetNumSupportedArchs(int *count) { *count = architecture_count; return 0; }
+API int nvrtcGetSupportedArchs(int *numbers) { memcpy(numbers, architectures, sizeof architectures); return 0; }
+API int nvrtcCreateProgram(program **made, const char *source, const char *name, int headers, void *h, void *n) {
+    (void)h; (void)n;
+    if (!source || !name || headers) return NVRTC_INVALID_INPUT;
+    program *p = malloc(sizeof *p);
+    p->size = sizeof elf + strlen(source);
+    p->image = malloc(p->size);
+    memcpy(p->image, elf, sizeof elf);
+    memcpy(p->image + sizeof elf, source, p->size - sizeof elf);
+    *made = p;
+    return 0;
+}
+API int nvrtcDestroyProgram(program **p) {
+    free((*p)->image);
+    free(*p);
+    *p = NULL;
+    return 0;
+}
+API int nvrtcCompileProgram(program *p, int count, const char *const *options) {
+    if (!p) return NVRTC_INVALID_PROGRAM;
+    for (int i = 0; i < count; i++)
+        if (!strncmp(options[i], "--gpu-architecture=sm_", 22))
+            for (int j = 0; j < architecture_count; j++)
+                if (atoi(options[i] + 22) == architectures[j]) return 0;
+    return NVRTC_INVALID_OPTION;
+}
+API int nvrtcGetProgramLogSize(program *p, size_t *size) { (void)p; *size = 1; return 0; }
+API int nvrtcGetProgramLog(program *p, char *log) { (void)p; *log = 0; return 0; }
+API int nvrtcGetCUBINSize(program *p, size_t *size) { *size = p->size; return 0; }
+API int nvrtcGetCUBIN(program *p, char *cubin) { memcpy(cubin, p->image, p->size); return 0; }
