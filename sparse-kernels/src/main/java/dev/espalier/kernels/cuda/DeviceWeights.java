@@ -5,6 +5,7 @@ import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /// A weight matrix `[out, in]` of 16-bit floats in a device's memory, in one of the layouts that the GEMV kernels read.
 public sealed interface DeviceWeights extends AutoCloseable {
@@ -44,7 +45,7 @@ public sealed interface DeviceWeights extends AutoCloseable {
                                 dense.columns() * 2L);
                     }
                 }
-                return new Dense(dense.dtype(), dense.rows(), dense.columns(), stride, Layouts.upload(rows, what));
+                return new Dense(dense.dtype(), dense.rows(), dense.columns(), stride, DeviceMemory.copyOf(rows, what));
             }
         }
 
@@ -69,9 +70,16 @@ public sealed interface DeviceWeights extends AutoCloseable {
         public static Bitmask upload(Tensor dense, String what) {
             try (Arena arena = Arena.ofShared()) {
                 BitmaskLayout packed = BitmaskLayout.pack(dense, arena);
-                DeviceMemory[] memory = Layouts.uploadAll(what, packed.masks(), packed.offsets(), packed.values());
+                List<DeviceMemory> memory =
+                        DeviceMemory.copiesOf(what, packed.masks(), packed.offsets(), packed.values());
                 return new Bitmask(
-                        dense.dtype(), dense.rows(), dense.columns(), packed.slot(), memory[0], memory[1], memory[2]);
+                        dense.dtype(),
+                        dense.rows(),
+                        dense.columns(),
+                        packed.slot(),
+                        memory.get(0),
+                        memory.get(1),
+                        memory.get(2));
             }
         }
 
@@ -97,8 +105,8 @@ public sealed interface DeviceWeights extends AutoCloseable {
         public static TwoFour upload(Tensor dense, String what) {
             try (Arena arena = Arena.ofShared()) {
                 TwoFourLayout packed = TwoFourLayout.pack(dense, arena);
-                DeviceMemory[] memory = Layouts.uploadAll(what, packed.values(), packed.places());
-                return new TwoFour(dense.dtype(), dense.rows(), dense.columns(), memory[0], memory[1]);
+                List<DeviceMemory> memory = DeviceMemory.copiesOf(what, packed.values(), packed.places());
+                return new TwoFour(dense.dtype(), dense.rows(), dense.columns(), memory.get(0), memory.get(1));
             }
         }
 

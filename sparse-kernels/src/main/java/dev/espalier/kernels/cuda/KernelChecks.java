@@ -15,11 +15,16 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
-import java.util.Random;
+import java.util.Map;
+import java.util.SplittableRandom;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.IntToDoubleFunction;
+import java.util.stream.IntStream;
 
 /// Runs every kernel once over awkward shapes and compares it with the CPU's operation: the same check on a GPU and, with the
 /// kernels' sources compiled for the host, without one.
@@ -35,73 +40,102 @@ public final class KernelChecks {
     /// @param problem the first thing that was wrong; null if nothing was
     public record Result(String kernel, int cases, double worst, String problem) {
         public boolean passed() {
-            return problem == null;
+            return problem == null && cases > 0;
+        }
+
+        /// Whether there was no time for it.
+        public boolean leftOut() {
+            return problem == null && cases == 0;
         }
     }
 
-    private static final int[] ROWS = {1, 2, 15, 33, 64};
-    private static final int[] COLUMNS = {1, 2, 15, 16, 17, 31, 33, 64, 172, 1023, 1024, 1025, 2056};
+    /// How many shapes are compared.
+    public enum Extent {
+        /// A few awkward ones: every kernel runs.
+        FEW,
+        /// All awkward ones.
+        AWKWARD,
+        /// Also those of real models, which only a GPU computes in reasonable time.
+        MODELS
+    }
+
     private static final double UNIT = 0x1p-24;
 
     private final CudaKernels kernels;
     private final CudaStream stream;
     private final CpuBackend cpu;
-    private final boolean large;
-    private final Random random = new Random(20261126);
-    private final List<Result> results = new ArrayList<>();
+    private final Extent extent;
+    private final BooleanSupplier late;
+    private final Map<String, Runnable> checks = new LinkedHashMap<>();
+    private SplittableRandom random;
 
-    private String kernel;
     private int cases;
     private double worst;
     private String problem;
 
-    /// @param large also the shapes of real models, which only a GPU computes in reasonable time
-    public KernelChecks(CudaKernels kernels, CudaStream stream, CpuBackend cpu, boolean large) {
+    /// @param late tells when to leave out what is left
+    public KernelChecks(CudaKernels kernels, CudaStream stream, CpuBackend cpu, Extent extent, BooleanSupplier late) {
         this.kernels = kernels;
         this.stream = stream;
         this.cpu = cpu;
-        this.large = large;
+        this.extent = extent;
+        this.late = late;
+        for (DType type : new DType[] {DType.BF16, DType.F16}) {
+            String suffix = type == DType.F16 ? "_f16" : "_bf16";
+            checks.put("dense_gemv" + suffix, () -> gemvs(type, Packing.DENSE));
+            checks.put("bitmask_gemv" + suffix, () -> gemvs(type, Packing.BITMASK));
+            checks.put("two_four_gemv" + suffix, () -> gemvs(type, Packing.TWO_FOUR));
+        }
+        checks.put("bitmask_expand", this::expand);
+        checks.put("rms_norm", () -> norms(Norm.Kind.RMS));
+        checks.put("layer_norm", () -> norms(Norm.Kind.LAYER));
+        checks.put("angles", this::angles);
+        checks.put("rotate", this::rotate);
+        checks.put("attention_split, attention_merge", this::attention);
+        checks.put("activate", this::activations);
+        checks.put("gate", this::gates);
+        checks.put("add", this::additions);
+        checks.put("softcap", this::softcaps);
+        for (DType type : new DType[] {DType.F32, DType.BF16, DType.F16}) {
+            checks.put("gather_" + type.name().toLowerCase(Locale.ROOT), () -> gathers(type));
+        }
+        checks.put("scatter_rows", this::scatters);
+        checks.put("a step as a graph", this::graph);
     }
 
     /// Checks all kernels; `watcher` sees each result as it comes.
     public List<Result> run(Consumer<Result> watcher) {
-        for (DType type : new DType[] {DType.BF16, DType.F16}) {
-            String suffix = type == DType.F16 ? "_f16" : "_bf16";
-            check("dense_gemv" + suffix, () -> gemvs(type, Packing.DENSE), watcher);
-            check("bitmask_gemv" + suffix, () -> gemvs(type, Packing.BITMASK), watcher);
-            check("two_four_gemv" + suffix, () -> gemvs(type, Packing.TWO_FOUR), watcher);
+        List<Result> results = new ArrayList<>();
+        for (String kernel : checks.keySet()) {
+            Result result = run(kernel);
+            results.add(result);
+            watcher.accept(result);
         }
-        check("bitmask_expand", this::expand, watcher);
-        check("rms_norm", () -> norms(Norm.Kind.RMS), watcher);
-        check("layer_norm", () -> norms(Norm.Kind.LAYER), watcher);
-        check("angles", this::angles, watcher);
-        check("rotate", this::rotate, watcher);
-        check("attention_split, attention_merge", this::attention, watcher);
-        check("activate", this::activations, watcher);
-        check("gate", this::gates, watcher);
-        check("add", this::additions, watcher);
-        check("softcap", this::softcaps, watcher);
-        for (DType type : new DType[] {DType.F32, DType.BF16, DType.F16}) {
-            check("gather_" + type.name().toLowerCase(Locale.ROOT), () -> gathers(type), watcher);
-        }
-        check("scatter_rows", this::scatters, watcher);
-        check("a step as a graph", this::graph, watcher);
-        return List.copyOf(results);
+        return results;
     }
 
-    private void check(String name, Runnable body, Consumer<Result> watcher) {
-        kernel = name;
+    /// Checks one kernel, named as in its result.
+    Result run(String kernel) {
         cases = 0;
         worst = 0;
         problem = null;
+        random = new SplittableRandom(20261126);
         try {
-            body.run();
+            if (!late.getAsBoolean()) {
+                checks.get(kernel).run();
+            }
         } catch (RuntimeException e) {
             problem = problem == null ? e.getClass().getSimpleName() + ": " + e.getMessage() : problem;
         }
-        Result result = new Result(kernel, cases, worst, problem);
-        results.add(result);
-        watcher.accept(result);
+        return new Result(kernel, cases, worst, problem);
+    }
+
+    /// One of two lists, with what only a real GPU is asked for behind it.
+    private int[] sizes(int[] few, int[] awkward, int... models) {
+        int[] base = extent == Extent.FEW ? few : awkward;
+        int[] all = Arrays.copyOf(base, base.length + models.length);
+        System.arraycopy(models, 0, all, base.length, models.length);
+        return extent == Extent.MODELS ? all : base;
     }
 
     private enum Packing {
@@ -120,11 +154,14 @@ public final class KernelChecks {
 
     private void gemvs(DType type, Packing packing) {
         double[] sparsities = packing == Packing.BITMASK ? new double[] {0, 0.5, 0.9, 1} : new double[] {0.5};
+        int[] rows = sizes(new int[] {1, 9}, new int[] {1, 2, 15, 33, 64});
+        int[] columns =
+                sizes(new int[] {1, 17, 1025}, new int[] {1, 2, 15, 16, 17, 31, 33, 64, 172, 1023, 1024, 1025, 2056});
         for (double sparsity : sparsities) {
-            for (int i = 0; i < COLUMNS.length; i++) {
-                gemv(type, packing, ROWS[i % ROWS.length], COLUMNS[i], i % 2 == 0 ? 1 : 3, sparsity);
+            for (int i = 0; i < columns.length; i++) {
+                gemv(type, packing, rows[i % rows.length], columns[i], i % 2 == 0 ? 1 : 3, sparsity);
             }
-            if (large) {
+            if (extent == Extent.MODELS && !late.getAsBoolean()) {
                 gemv(type, packing, 4096, 11008, 1, sparsity);
                 gemv(type, packing, 13824, 5120, 1, sparsity);
                 gemv(type, packing, 1000, 4104, 4, sparsity);
@@ -162,7 +199,7 @@ public final class KernelChecks {
         float[] weights = dense.toFloats();
         float[] inputs = x.toFloats();
         int columns = dense.columns();
-        for (int i = 0; i < sums.length; i++) {
+        IntStream.range(0, sums.length).parallel().forEach(i -> {
             int row = i % dense.rows();
             int from = i / dense.rows() * columns;
             double sum = bias == null ? 0 : Math.abs(bias.get(0, row));
@@ -170,41 +207,35 @@ public final class KernelChecks {
                 sum += Math.abs((double) weights[row * columns + c] * inputs[from + c]);
             }
             sums[i] = sum;
-        }
+        });
         return sums;
     }
 
     private Tensor weights(Arena arena, DType type, int rows, int columns, Packing packing, double sparsity) {
         Tensor dense = Tensor.allocate(arena, type, rows, columns);
-        for (int row = 0; row < rows; row++) {
-            for (int column = 0; column < columns; column++) {
-                boolean kept = switch (packing) {
-                    case DENSE -> true;
-                    case BITMASK -> random.nextDouble() >= sparsity;
-                    case TWO_FOUR -> true;
-                };
-                if (kept) {
-                    dense.set(row, column, (float) random.nextGaussian());
+        long seed = random.nextLong();
+        IntStream.range(0, rows).parallel().forEach(row -> {
+            SplittableRandom own = new SplittableRandom(seed + row);
+            for (int group = 0; group < columns; group += 4) {
+                int kept = 15;
+                if (packing == Packing.TWO_FOUR) {
+                    // Some groups keep one: that is within the pattern.
+                    kept = 1 << own.nextInt(4);
+                    kept |= own.nextInt(8) == 0 ? 0 : 1 << own.nextInt(4);
                 }
-            }
-            if (packing == Packing.TWO_FOUR) {
-                // Some groups keep one: that is within the pattern.
-                for (int group = 0; group < columns; group += 4) {
-                    int kept = 1 << random.nextInt(4);
-                    kept |= random.nextInt(8) == 0 ? 0 : 1 << random.nextInt(4);
-                    for (int column = group; column < Math.min(group + 4, columns); column++) {
-                        if ((kept >> (column - group) & 1) == 0) {
-                            dense.set(row, column, 0f);
-                        }
+                for (int column = group; column < Math.min(group + 4, columns); column++) {
+                    boolean pruned = packing == Packing.BITMASK && own.nextDouble() < sparsity;
+                    if (!pruned && (kept >> (column - group) & 1) == 1) {
+                        dense.set(row, column, (float) own.nextGaussian());
                     }
                 }
             }
-        }
+        });
         return dense;
     }
 
     private void expand() {
-        int[][] shapes = large
+        int[][] shapes = extent == Extent.MODELS
                 ? new int[][] {{5, 17}, {9, 1024}, {7, 2056}, {2048, 11008}}
                 : new int[][] {{5, 17}, {9, 1024}, {7, 2056}, {3, 1031}};
         for (int[] shape : shapes) {
@@ -239,7 +270,7 @@ public final class KernelChecks {
     }
 
     private void norms(Norm.Kind kind) {
-        for (int columns : sizes(4096)) {
+        for (int columns : widths(4096)) {
             for (boolean affine : new boolean[] {true, false}) {
                 try (Arena arena = Arena.ofShared()) {
                     Tensor x = floats(arena, 5, columns);
@@ -312,12 +343,19 @@ public final class KernelChecks {
     }
 
     private void attention() {
-        int[][] shapes = large
-                ? new int[][] {{4, 4, 16}, {4, 2, 8}, {6, 2, 20}, {3, 1, 64}, {5, 5, 33}, {32, 8, 128}, {16, 8, 256}}
-                : new int[][] {{4, 4, 16}, {4, 2, 8}, {6, 2, 20}, {3, 1, 64}, {5, 5, 33}, {2, 1, 128}, {1, 1, 256}};
+        int[][] shapes = switch (extent) {
+            case FEW -> new int[][] {{4, 2, 8}, {3, 1, 33}};
+            case AWKWARD ->
+                new int[][] {{4, 4, 16}, {4, 2, 8}, {6, 2, 20}, {3, 1, 64}, {5, 5, 33}, {2, 1, 128}, {1, 1, 256}};
+            case MODELS ->
+                new int[][] {{4, 4, 16}, {4, 2, 8}, {6, 2, 20}, {3, 1, 64}, {5, 5, 33}, {32, 8, 128}, {16, 8, 256}};
+        };
+        int[] pasts = extent == Extent.MODELS
+                ? new int[] {0, 5, 70, 3000}
+                : sizes(new int[] {0, 70}, new int[] {0, 5, 70, 301});
         for (int[] s : shapes) {
             for (int tokens : new int[] {1, 3}) {
-                for (int past : large ? new int[] {0, 5, 70, 3000} : new int[] {0, 5, 70, 301}) {
+                for (int past : pasts) {
                     for (int window : new int[] {0, 4, 50}) {
                         Attention shape = new Attention(
                                 s[0], s[1], s[2], 1 / (float) Math.sqrt(s[2]), window == 4 ? 20 : 0, window);
@@ -347,7 +385,8 @@ public final class KernelChecks {
             for (int t = 0; t < tokens; t++) {
                 positions[t] = past + t;
             }
-            int splits = past == 5 ? 1 : kernels.attentionSplits(shape, tokens, rows);
+            // One warp joins several tiles of 32 rows, or several warps have one each.
+            int splits = past == 5 || past == 70 ? 1 : kernels.attentionSplits(shape, tokens, rows);
             try (DeviceTensor deviceQ = DeviceTensor.upload(q, "q");
                     DeviceTensor deviceKeys = DeviceTensor.upload(keys, "keys");
                     DeviceTensor deviceValues = DeviceTensor.upload(values, "values");
@@ -369,7 +408,7 @@ public final class KernelChecks {
 
     private void activations() {
         for (Activation f : Activation.values()) {
-            for (int columns : sizes(11008)) {
+            for (int columns : widths(11008)) {
                 try (Arena arena = Arena.ofShared()) {
                     Tensor x = wide(arena, 3, columns);
                     Tensor expected = copy(arena, x);
@@ -390,7 +429,7 @@ public final class KernelChecks {
 
     private void gates() {
         for (Activation f : Activation.values()) {
-            for (int columns : sizes(11008)) {
+            for (int columns : widths(11008)) {
                 try (Arena arena = Arena.ofShared()) {
                     Tensor gate = wide(arena, 3, columns);
                     Tensor up = floats(arena, 3, columns);
@@ -412,7 +451,7 @@ public final class KernelChecks {
     }
 
     private void additions() {
-        for (int columns : sizes(4096)) {
+        for (int columns : widths(4096)) {
             try (Arena arena = Arena.ofShared()) {
                 Tensor x = floats(arena, 3, columns);
                 Tensor y = floats(arena, 3, columns);
@@ -428,7 +467,7 @@ public final class KernelChecks {
     }
 
     private void softcaps() {
-        for (int columns : sizes(32000)) {
+        for (int columns : widths(32000)) {
             try (Arena arena = Arena.ofShared()) {
                 Tensor x = wide(arena, 1, columns);
                 Tensor expected = copy(arena, x);
@@ -446,7 +485,7 @@ public final class KernelChecks {
     }
 
     private void gathers(DType type) {
-        for (int columns : sizes(4096)) {
+        for (int columns : widths(4096)) {
             try (Arena arena = Arena.ofShared()) {
                 Tensor table = Tensor.allocate(arena, type, 7, columns);
                 for (int i = 0; i < table.size(); i++) {
@@ -470,7 +509,7 @@ public final class KernelChecks {
     }
 
     private void scatters() {
-        for (int columns : sizes(4096)) {
+        for (int columns : widths(4096)) {
             try (Arena arena = Arena.ofShared()) {
                 Tensor source = floats(arena, 2, columns);
                 Tensor expected = floats(arena, 6, columns);
@@ -499,6 +538,7 @@ public final class KernelChecks {
                     CudaGraph step = CudaGraph.capture(stream, () -> step(norm, weights, x, normed, y))) {
                 for (int round = 0; round < 2; round++) {
                     Tensor input = floats(arena, 1, width);
+                    stream.synchronize(); // What fills or reads x has ended.
                     x.memory().upload(input.segment());
                     step.launch(stream);
                     Tensor replayed = download(y, arena);
@@ -515,10 +555,8 @@ public final class KernelChecks {
         kernels.add(x, y, stream);
     }
 
-    private int[] sizes(int largest) {
-        return large
-                ? new int[] {1, 2, 15, 16, 17, 31, 33, 64, 172, 1025, largest}
-                : new int[] {1, 2, 15, 16, 17, 31, 33, 64, 172, 1025};
+    private int[] widths(int largest) {
+        return sizes(new int[] {1, 33, 1025}, new int[] {1, 2, 15, 16, 17, 31, 33, 64, 172, 1025}, largest);
     }
 
     private Tensor floats(Arena arena, int rows, int columns) {
@@ -555,7 +593,7 @@ public final class KernelChecks {
 
     private static DeviceMemory ints(int... values) {
         try (Arena arena = Arena.ofConfined()) {
-            return Layouts.upload(arena.allocateFrom(ValueLayout.JAVA_INT, values), "ints");
+            return DeviceMemory.copyOf(arena.allocateFrom(ValueLayout.JAVA_INT, values), "ints");
         }
     }
 

@@ -15,7 +15,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/// Kernels compiled for one architecture: by NVRTC, and kept on disk; without NVRTC the PTX that comes with us.
+/// Kernels compiled for one architecture: by NVRTC, and kept on disk; where NVRTC is missing, or does not know the
+/// architecture yet, the PTX that comes with us.
 public final class KernelImages {
     /// Options of the compiler.
     static final List<String> OPTIONS = List.of("--std=c++17");
@@ -39,7 +40,10 @@ public final class KernelImages {
         /// Its version, empty where it is missing.
         Optional<String> version();
 
-        /// A cubin for `architecture`, as in `sm_90`.
+        /// The architectures it compiles for, as in `sm_90`.
+        List<String> architectures();
+
+        /// A cubin for one of these architectures.
         byte[] compile(String name, String source, String architecture);
 
         /// Why it is missing.
@@ -67,16 +71,15 @@ public final class KernelImages {
 
     /// The image of a file for an architecture such as `sm_90`.
     ///
-    /// @throws InputException if NVRTC is missing and so is the PTX
+    /// @throws InputException if NVRTC is missing or does not know the architecture, and there is no PTX
     /// @throws dev.espalier.natives.cuda.CudaException if the file does not compile, with the compiler's log
     public Image image(KernelFile file, String architecture) {
         Optional<String> version = compiler.version();
         if (version.isEmpty()) {
-            byte[] ptx = file.ptx()
-                    .orElseThrow(() -> new InputException("NVRTC, which compiles the GPU kernels, is missing ("
-                            + compiler.whyNot() + "), and this build has no PTX of " + file.baseName()
-                            + "; install nvidia-cuda-nvrtc or the CUDA 13 toolkit."));
-            return new Image(ptx, Origin.PTX);
+            return ptx(file, "NVRTC, which compiles the GPU kernels, is missing (" + compiler.whyNot() + ")");
+        }
+        if (!compiler.architectures().contains(architecture)) {
+            return ptx(file, "NVRTC " + version.get() + " does not compile for " + architecture);
         }
         String source = file.source();
         Path kept = cache.resolve(key(source, architecture, version.get()) + ".cubin");
@@ -87,6 +90,13 @@ public final class KernelImages {
         byte[] cubin = compiler.compile(file.baseName() + ".cu", source, architecture);
         write(kept, cubin);
         return new Image(cubin, Origin.COMPILED);
+    }
+
+    private static Image ptx(KernelFile file, String why) {
+        byte[] ptx = file.ptx()
+                .orElseThrow(() -> new InputException(why + ", and this build has no PTX of " + file.baseName()
+                        + "; install a newer nvidia-cuda-nvrtc or CUDA 13 toolkit."));
+        return new Image(ptx, Origin.PTX);
     }
 
     static String key(String source, String architecture, String version) {
@@ -141,6 +151,11 @@ public final class KernelImages {
         @Override
         public Optional<String> version() {
             return CudaLibrary.NVRTC.version();
+        }
+
+        @Override
+        public List<String> architectures() {
+            return Nvrtc.architectures();
         }
 
         @Override

@@ -1,6 +1,5 @@
 package dev.espalier.kernels.cuda;
 
-import dev.espalier.natives.cuda.DeviceMemory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -34,33 +33,5 @@ final class Layouts {
     /// Whether these bits are a weight that is kept; -0.0 is a zero.
     static boolean kept(short bits) {
         return (bits & 0x7fff) != 0;
-    }
-
-    static DeviceMemory upload(MemorySegment host, String what) {
-        DeviceMemory memory = DeviceMemory.allocate(host.byteSize(), what);
-        try {
-            memory.upload(host);
-            return memory;
-        } catch (RuntimeException e) {
-            memory.close();
-            throw e;
-        }
-    }
-
-    /// All or none.
-    static DeviceMemory[] uploadAll(String what, MemorySegment... parts) {
-        DeviceMemory[] memory = new DeviceMemory[parts.length];
-        int done = 0;
-        try {
-            for (; done < parts.length; done++) {
-                memory[done] = upload(parts[done], what);
-            }
-            return memory;
-        } catch (RuntimeException e) {
-            for (int i = 0; i < done; i++) {
-                memory[i].close();
-            }
-            throw e;
-        }
     }
 }

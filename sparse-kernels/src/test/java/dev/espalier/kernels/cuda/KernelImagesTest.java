@@ -31,6 +31,11 @@ class KernelImagesTest {
             }
 
             @Override
+            public List<String> architectures() {
+                return List.of("sm_80", "sm_90");
+            }
+
+            @Override
             public byte[] compile(String name, String source, String architecture) {
                 compiled++;
                 byte[] elf = Arrays.copyOf(new byte[] {0x7f, 'E', 'L', 'F'}, 100);
@@ -96,6 +101,14 @@ class KernelImagesTest {
     @Test
     void withoutTheCompilerThePtxThatComesWithUsIsTaken() {
         KernelImages.Image image = images(cache, Optional.empty()).image(KernelFile.NORM, "sm_90");
+        assertEquals(Origin.PTX, image.origin());
+        assertArrayEquals(KernelFile.NORM.ptx().orElseThrow(), image.bytes());
+        assertEquals(0, compiled);
+    }
+
+    @Test
+    void anArchitectureThatTheCompilerDoesNotKnowYetTakesThePtxToo() {
+        KernelImages.Image image = images(cache, Optional.of("13.0")).image(KernelFile.NORM, "sm_130");
         assertEquals(Origin.PTX, image.origin());
         assertArrayEquals(KernelFile.NORM.ptx().orElseThrow(), image.bytes());
         assertEquals(0, compiled);

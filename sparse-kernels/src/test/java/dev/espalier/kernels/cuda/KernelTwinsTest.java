@@ -2,12 +2,16 @@ package dev.espalier.kernels.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.espalier.kernels.Backend.Norm;
 import dev.espalier.kernels.cpu.CpuBackend;
+import dev.espalier.kernels.cuda.KernelChecks.Extent;
 import dev.espalier.kernels.fake.Twins;
 import dev.espalier.natives.cuda.CudaStream;
 import dev.espalier.natives.fake.FakeCuda;
@@ -16,7 +20,7 @@ import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.AfterEach;
@@ -24,30 +28,14 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /// The kernels' sources, run on the host by a fake GPU, against the CPU backend.
 @Tag("fake-cuda")
 class KernelTwinsTest {
     @TempDir
     static Path cache;
-
-    /// Any bytes are an image to the fake GPU.
-    static final KernelImages.Compiler COMPILER = new KernelImages.Compiler() {
-        @Override
-        public Optional<String> version() {
-            return Optional.of("none");
-        }
-
-        @Override
-        public byte[] compile(String name, String source, String architecture) {
-            return name.getBytes(java.nio.charset.StandardCharsets.UTF_8);
-        }
-
-        @Override
-        public String whyNot() {
-            return "";
-        }
-    };
 
     @BeforeAll
     static void kernelsOnTheHost() {
@@ -60,8 +48,7 @@ class KernelTwinsTest {
     }
 
     private static CudaKernels kernels(int multiprocessors, int sharedBytes) {
-        return new CudaKernels(
-                new CudaKernels.Device("sm_90", multiprocessors, sharedBytes), new KernelImages(cache, COMPILER));
+        return new CudaKernels(new CudaKernels.Device("sm_90", multiprocessors, sharedBytes), new KernelImages(cache));
     }
 
     @Test
@@ -70,7 +57,7 @@ class KernelTwinsTest {
         try (CudaKernels kernels = kernels(2, 232448);
                 CudaStream stream = CudaStream.create();
                 CpuBackend cpu = new CpuBackend(1)) {
-            results = new KernelChecks(kernels, stream, cpu, false).run(result -> {});
+            results = new KernelChecks(kernels, stream, cpu, Extent.AWKWARD, () -> false).run(result -> {});
         }
         assertAll(results.stream().map(result -> () -> assertNull(result.problem(), result.kernel())));
         Set<String> checked = new TreeSet<>();
@@ -79,6 +66,95 @@ class KernelTwinsTest {
             assertTrue(checked.containsAll(file.entries()), () -> file + " is not all in " + checked);
         }
         results.forEach(result -> assertTrue(result.cases() > 0, result.kernel()));
+    }
+
+    /// NVRTC here is a fake that knows sm_75 to sm_100.
+    @Test
+    void aDeviceThatIsNewerThanNvrtcRunsThePtx() {
+        try (CudaKernels kernels =
+                        new CudaKernels(new CudaKernels.Device("sm_130", 2, 232448), new KernelImages(cache));
+                CudaStream stream = CudaStream.create();
+                CpuBackend cpu = new CpuBackend(1)) {
+            KernelChecks checks = new KernelChecks(kernels, stream, cpu, Extent.FEW, () -> false);
+            assertTrue(checks.run("rms_norm").passed());
+            assertEquals(Map.of(KernelFile.NORM, KernelImages.Origin.PTX), kernels.origins());
+        }
+        try (CudaKernels kernels = kernels(2, 232448)) {
+            kernels.loadAll();
+            kernels.origins().values().forEach(origin -> assertNotEquals(KernelImages.Origin.PTX, origin));
+        }
+    }
+
+    /// One thing that is wrong with a kernel.
+    record Break(KernelFile file, String kernel, String right, String wrong) {
+        @Override
+        public String toString() {
+            return kernel + ": " + wrong.strip() + " for " + right.strip();
+        }
+    }
+
+    static List<Break> breaks() {
+        KernelFile bitmask = KernelFile.BITMASK_GEMV;
+        KernelFile pairs = KernelFile.TWO_FOUR_GEMV;
+        String barrier = "__syncthreads();";
+        return List.of(
+                // Indices.
+                new Break(KernelFile.DENSE_GEMV, "dense_gemv_bf16", "min(row + 1, rows - 1)", "row"),
+                new Break(bitmask, "bitmask_gemv_f16", "(__popc(mask) + 1) / 2", "__popc(mask) / 2"),
+                new Break(pairs, "two_four_gemv_bf16", "(lane + 8) % WARP", "(lane + 16) % WARP"),
+                new Break(KernelFile.BITMASK_EXPAND, "bitmask_expand", "i < left / 8;", "i < left / 8 - 1;"),
+                new Break(KernelFile.ROTARY, "rotate", "angle[half + d]", "angle[d]"),
+                new Break(KernelFile.ROTARY, "angles", "2.0 * (turns", "(turns"),
+                new Break(
+                        KernelFile.ATTENTION,
+                        "attention_split, attention_merge",
+                        "positions[token] + 1",
+                        "positions[token]"),
+                new Break(
+                        KernelFile.ROWS,
+                        "scatter_rows",
+                        "rows[blockIdx.x] * columns;\n    for",
+                        "blockIdx.x * columns;\n    for"),
+                // Arithmetic.
+                new Break(KernelFile.ATTENTION, "attention_split, attention_merge", "mixed[i] *= shrink;", ";"),
+                new Break(KernelFile.ELEMENTWISE, "activate", "0.044715f", "0.0447f"),
+                new Break(KernelFile.ROWS, "gather_bf16", "accumulate ? to[i] + value : value", "value"),
+                // Barriers and waits.
+                new Break(bitmask, "bitmask_gemv_bf16", barrier, ";"),
+                new Break(
+                        bitmask, "bitmask_gemv_bf16", "copy_wait<BITMASK_STAGES - 2>", "copy_wait<BITMASK_STAGES - 1>"),
+                new Break(pairs, "two_four_gemv_f16", barrier, ";"),
+                new Break(KernelFile.BITMASK_EXPAND, "bitmask_expand", "__syncwarp();\n    int left", "int left"),
+                new Break(KernelFile.ATTENTION, "attention_split, attention_merge", barrier, ";"),
+                new Break(KernelFile.NORM, "rms_norm", "}\n    " + barrier + "\n    return", "}\n    return"),
+                new Break(KernelFile.NORM, "layer_norm", barrier + " // the sum", "// the sum"),
+                // What ends a launch: a lane that stays away, a write behind the shared memory.
+                new Break(
+                        KernelFile.DENSE_GEMV,
+                        "dense_gemv_f16",
+                        "sum1 = warp_sum(sum1);",
+                        "if (lane > 0) { sum1 = warp_sum(sum1); }"),
+                new Break(pairs, "two_four_gemv_bf16", "i < groups;", "i < groups + 1;"));
+    }
+
+    /// The comparison says something only if it can fail.
+    @ParameterizedTest
+    @MethodSource("breaks")
+    void aKernelThatIsWrongInOnePlaceIsSeen(Break broken) {
+        Twins.alter(broken.file, source -> {
+            assertTrue(source.contains(broken.right), () -> broken.file + " has no " + broken.right);
+            return source.replace(broken.right, broken.wrong);
+        });
+        try (CudaKernels kernels = kernels(2, 232448);
+                CudaStream stream = CudaStream.create();
+                CpuBackend cpu = new CpuBackend(1)) {
+            KernelChecks.Result result =
+                    new KernelChecks(kernels, stream, cpu, Extent.FEW, () -> false).run(broken.kernel);
+            assertFalse(result.passed(), broken::toString);
+            assertNotNull(result.problem());
+        } finally {
+            Twins.restore();
+        }
     }
 
     /// Fewer buffers a block where shared memory is small, until not even one x fits.

@@ -1,10 +1,12 @@
 // Runs a kernel file as C++ on the host, so that the very source that the device runs is tested without one.
 //
 // Every thread of a block is a fiber; blocks run one after the other. A fiber runs until it has to wait for others: at
-// __syncthreads, and at the shuffles and __syncwarp of its warp. Asynchronous copies are really late: a copy is made when its
-// thread waits for it, so that a missing wait is seen. Every other launch runs the threads in the reverse order, so that a
-// missing barrier is seen. Wrong use (a collective that not all lanes reach, a block larger than the kernel was made for,
-// a write behind the shared memory) ends the process with a message.
+// __syncthreads, and at the shuffles and __syncwarp of its warp. A warp runs as far as it can before the next one does, and
+// every other launch runs warps and lanes in the reverse order, so that a missing barrier is seen; a shuffle is a barrier here
+// too, which a device does not promise. Asynchronous copies are really late: a copy is made when its thread waits for it, so
+// that a missing wait is seen. Wrong use (a collective that not all lanes reach, a block larger than the kernel was made for,
+// a write behind the shared memory) ends the launch, which then fails with a message. One launch at a time: the fake runtime
+// sees to it.
 
 #include <math.h>
 #include <stdint.h>
@@ -12,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -67,14 +68,10 @@ static unsigned launches;
 static const char* kernel_name;
 static unsigned shared_bytes;
 static unsigned char* shared_memory = (unsigned char*) aligned_alloc(128, SHARED + FENCE);
-static std::mutex lock;
 static void (*body)(void* context);
 static void* body_context;
-
-[[noreturn]] static void fail(const char* what) {
-    fprintf(stderr, "%s, block (%u, %u, %u), thread %u: %s\n", kernel_name, blockIdx.x, blockIdx.y, blockIdx.z, current, what);
-    abort();
-}
+static bool in_fiber, failed;
+inline void (*tell)(const char* what); // one for all files of the library
 
 // Leaves this stack for another, as a call that returns when something comes back to it. x86-64 only, like the bindings.
 extern "C" void espalier_switch(void** from, void* to);
@@ -100,6 +97,22 @@ espalier_switch:
 
 static __attribute__((noinline)) void wait_for_others() {
     espalier_switch(&threads[current].stack, scheduler);
+}
+
+// Ends the launch: a thread never comes back from here, the scheduler does.
+static void fail(const char* what) {
+    char text[200];
+    snprintf(text, sizeof text, "%s, block (%u, %u, %u), thread %u: %s", kernel_name, blockIdx.x, blockIdx.y, blockIdx.z,
+            current, what);
+    if (!tell) {
+        fprintf(stderr, "%s\n", text);
+        abort();
+    }
+    tell(text);
+    failed = true;
+    while (in_fiber) {
+        wait_for_others();
+    }
 }
 
 // All lanes of a warp meet; what each brought can be read until the meeting after the next.
@@ -158,11 +171,29 @@ static void fiber() {
     }
 }
 
+// Until it ends, or waits for other warps.
+static void run_warp(unsigned warp, bool reverse) {
+    unsigned long before;
+    do {
+        before = progress;
+        for (unsigned i = 0; i < LANES && !failed; i++) {
+            unsigned next = warp * LANES + (reverse ? LANES - 1 - i : i);
+            if (!threads[next].done) {
+                current = next;
+                threadIdx = {next % blockDim.x, next / blockDim.x % blockDim.y, next / (blockDim.x * blockDim.y)};
+                in_fiber = true;
+                espalier_switch(&scheduler, threads[next].stack);
+                in_fiber = false;
+            }
+        }
+    } while (progress != before && !failed);
+}
+
 static void run_block(unsigned count, bool reverse) {
     static char* stacks = (char*) mmap(nullptr, (size_t) MAX_THREADS * STACK, PROT_READ | PROT_WRITE,
             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stacks == (char*) MAP_FAILED) {
-        fail("no memory for the stacks");
+        return fail("no memory for the stacks");
     }
     memset(shared_memory, 0xff, shared_bytes); // NaN
     memset(shared_memory + shared_bytes, CANARY, FENCE);
@@ -181,23 +212,22 @@ static void run_block(unsigned count, bool reverse) {
         thread.open.clear();
         warps[i / LANES].alive++;
     }
+    unsigned count_of_warps = count / LANES;
     while (alive > 0) {
         unsigned long before = progress;
-        for (unsigned i = 0; i < count; i++) {
-            unsigned next = reverse ? count - 1 - i : i;
-            if (!threads[next].done) {
-                current = next;
-                threadIdx = {next % blockDim.x, next / blockDim.x % blockDim.y, next / (blockDim.x * blockDim.y)};
-                espalier_switch(&scheduler, threads[next].stack);
-            }
+        for (unsigned i = 0; i < count_of_warps && !failed; i++) {
+            run_warp(reverse ? count_of_warps - 1 - i : i, reverse);
         }
-        if (progress == before) {
+        if (!failed && progress == before) {
             fail("all threads wait for each other");
+        }
+        if (failed) {
+            return;
         }
     }
     for (unsigned i = shared_bytes; i < shared_bytes + FENCE; i++) {
         if (shared_memory[i] != CANARY) {
-            fail("a write behind the dynamic shared memory");
+            return fail("a write behind the dynamic shared memory");
         }
     }
 }
@@ -220,19 +250,19 @@ struct Call {
 template <class... A>
 static void launch(const char* name, unsigned limit, void (*kernel)(A...), const void* const* arguments, Index grid,
         Index block, size_t shared) {
-    std::lock_guard<std::mutex> guard(lock);
     Call<A...> call = {kernel, arguments};
     body = Call<A...>::run;
     body_context = &call;
     kernel_name = name;
     gridDim = grid;
     blockDim = block;
+    failed = false;
     unsigned count = block.x * block.y * block.z;
     if (count == 0 || count > limit || count % LANES != 0) {
-        fail("a block of this size was not foreseen");
+        return fail("a block of this size was not foreseen");
     }
     if (shared > SHARED) {
-        fail("more shared memory than a multiprocessor has");
+        return fail("more shared memory than a multiprocessor has");
     }
     shared_bytes = (unsigned) shared;
     bool reverse = launches++ % 2 == 1;
@@ -241,11 +271,18 @@ static void launch(const char* name, unsigned limit, void (*kernel)(A...), const
             for (unsigned x = 0; x < grid.x; x++) {
                 blockIdx = {x, y, z};
                 run_block(count, reverse);
+                if (failed) {
+                    return;
+                }
             }
         }
     }
 }
 } // namespace host
+
+extern "C" __attribute__((used)) inline void on_failure(void (*tell)(const char*)) {
+    host::tell = tell;
+}
 
 #define TWIN(name)                                                                                                     \
     extern "C" void name(const void* const* arguments, unsigned grid_x, unsigned grid_y, unsigned grid_z,              \
