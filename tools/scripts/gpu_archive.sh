@@ -28,6 +28,8 @@ cp "$root"/tools/target/lib/*.jar "$image/jars"
     "$JAVA_HOME/bin/jar" --create --no-manifest --file "$image/jars/tools.jar" .
 )
 cp "$root/LICENSE" "$root/NOTICE" "$image"
+commit=$(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)
+printf '%s\n' "$commit" >"$image/commit"
 cat >"$image/bin/espalier" <<'LAUNCHER'
 #!/bin/sh
 # ESPALIER_CUDA_PATH: a folder with CUDA's libraries, for example Python's site-packages. ESPALIER_JAVA_OPTS: more for the JVM.
@@ -38,7 +40,7 @@ esac
 # shellcheck disable=SC2086 # options are split at blanks
 exec "$here/jre/bin/java" --module-path "$here/jars" --add-modules jdk.incubator.vector,ALL-MODULE-PATH \
     --enable-native-access=dev.espalier.natives,dev.espalier.kernels \
-    -XX:+UseParallelGC -XX:MaxRAMPercentage=50 \
+    -XX:+UseParallelGC -XX:MaxRAMPercentage=50 -Despalier.commit="$(cat "$here/commit")" \
     ${ESPALIER_JAVA_OPTS:-} -m dev.espalier.tools/dev.espalier.tools.Espalier "$@"
 LAUNCHER
 chmod +x "$image/bin/espalier"

@@ -60,7 +60,8 @@ final class DevicesCommand implements Callable<Integer> {
                 .put("vectors_why_not", VectorCheck.problem().orElse(null));
         ArrayNode libraries = document.putArray("libraries");
         for (CudaLibrary library : CUDA) {
-            add(libraries, library.library(), library.version().orElse(null));
+            add(libraries, library.library(), library.version().orElse(null))
+                    .put("warning", library.warning().orElse(null));
         }
         add(libraries, Blas.library(), null);
         Cuda cuda = Cuda.probe();
@@ -89,8 +90,8 @@ final class DevicesCommand implements Callable<Integer> {
         }
     }
 
-    private static void add(ArrayNode libraries, NativeLibrary library, String version) {
-        libraries
+    private static ObjectNode add(ArrayNode libraries, NativeLibrary library, String version) {
+        return libraries
                 .addObject()
                 .put("name", library.name())
                 .put("found", library.found())
@@ -112,6 +113,7 @@ final class DevicesCommand implements Callable<Integer> {
         VectorCheck.problem().ifPresent(problem -> output.print("Vectors: %s", problem));
         document.path("libraries").forEach(this::printLibrary);
         for (CudaLibrary library : CUDA) {
+            library.warning().ifPresent(warning -> output.print("warning: %s", warning));
             library.library().rejected().forEach(rejected -> output.print("cannot be used: %s", rejected));
         }
         List<NativeLibrary> missing = CUDA.stream()

@@ -3,6 +3,7 @@ package dev.espalier.tools;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.kernels.cuda.KernelImages;
 import dev.espalier.natives.cuda.Cuda;
+import dev.espalier.natives.cuda.CudaLibrary;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tools.gpu.GpuCheck;
 import java.io.IOException;
@@ -24,8 +25,8 @@ import picocli.CommandLine.Option;
             "",
             "Parts: (a) every kernel and library call against the CPU; (b) one token through LLaMA's layers in every format;"
                     + " (c) many tokens; (d) the same by PyTorch, where python3 has it; (e) Cholesky, inverse, syrk."
-                    + " Each ends within 8 minutes. A library that is missing is reported as absent, and its part is left"
-                    + " out.",
+                    + " Each ends within 8 minutes, all within 18. A library that is missing is reported as absent, and what"
+                    + " needs it is left out.",
             ""
         },
         footer = {
@@ -70,7 +71,10 @@ final class GpuCheckCommand implements Callable<Integer> {
         }
         Files.createDirectories(out);
         Path cache = KernelImages.defaultCache(System.getenv(), System.getProperty("user.home"));
-        ObjectNode document = GpuCheck.run(cuda, out, cache, only, line -> output.note("%s", line));
+        for (CudaLibrary library : CudaLibrary.values()) {
+            library.warning().ifPresent(warning -> output.note("warning: %s", warning));
+        }
+        ObjectNode document = new GpuCheck().run(cuda, out, cache, only, line -> output.note("%s", line));
         boolean failed = GpuCheck.failed(document);
         output.print(
                 "%s: %s, see %s",

@@ -8,6 +8,7 @@ import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 
 /// A BF16 matrix in compressed rows on the device, as cuSPARSE takes it: 32-bit starts and columns.
 record CsrWeights(CuSparse.Csr matrix, DeviceMemory starts, DeviceMemory columns, DeviceMemory values)
@@ -42,15 +43,16 @@ record CsrWeights(CuSparse.Csr matrix, DeviceMemory starts, DeviceMemory columns
                     }
                 }
             }
-            DeviceMemory[] memory = new DeviceMemory[3];
-            memory[0] = copy(arena.allocateFrom(ValueLayout.JAVA_INT, starts), "CSR's row starts");
-            memory[1] = copy(columns, "CSR's columns");
-            memory[2] = copy(values, "CSR's values");
-            return new CsrWeights(
-                    new CuSparse.Csr(dense.rows(), width, nonZeros, memory[0], memory[1], memory[2], CudaType.BF16),
-                    memory[0],
-                    memory[1],
-                    memory[2]);
+            List<DeviceMemory> memory = DeviceMemory.copiesOf(
+                    "a matrix in CSR", arena.allocateFrom(ValueLayout.JAVA_INT, starts), columns, values);
+            try {
+                CuSparse.Csr matrix = new CuSparse.Csr(
+                        dense.rows(), width, nonZeros, memory.get(0), memory.get(1), memory.get(2), CudaType.BF16);
+                return new CsrWeights(matrix, memory.get(0), memory.get(1), memory.get(2));
+            } catch (RuntimeException e) {
+                memory.forEach(DeviceMemory::close);
+                throw e;
+            }
         }
     }
 
@@ -58,12 +60,7 @@ record CsrWeights(CuSparse.Csr matrix, DeviceMemory starts, DeviceMemory columns
         MemorySegment.copy(dense.segment(), ValueLayout.JAVA_SHORT_UNALIGNED, 2L * row * to.length, to, 0, to.length);
     }
 
-    private static DeviceMemory copy(MemorySegment host, String what) {
-        DeviceMemory memory = DeviceMemory.allocate(host.byteSize(), what);
-        memory.upload(host);
-        return memory;
-    }
-
+    /// Bytes that one product reads of it.
     long bytes() {
         return starts.bytes() + columns.bytes() + values.bytes();
     }

@@ -1,10 +1,17 @@
 package dev.espalier.tools.gpu;
 
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.function.Consumer;
 
 /// One part of `gpu-check`.
+///
+/// A row of its result that was not measured says why: under [#SKIPPED] if something is absent, under [#FAILED] if it is there
+/// and does not work.
 interface GpuPart {
+    String SKIPPED = "skipped";
+    String FAILED = "failed";
+
     /// Its letter.
     String letter();
 
@@ -16,16 +23,8 @@ interface GpuPart {
     /// @param deadline when it has to stop, leaving out what is left
     void run(GpuRig rig, Deadline deadline, Consumer<ObjectNode> rows);
 
-    /// The end of a part's time.
-    final class Deadline {
-        private final long end;
-
-        Deadline(double seconds) {
-            this.end = System.nanoTime() + (long) (seconds * 1e9);
-        }
-
-        boolean passed() {
-            return System.nanoTime() - end > 0;
-        }
+    /// An empty row.
+    static ObjectNode row() {
+        return JsonNodeFactory.instance.objectNode();
     }
 }

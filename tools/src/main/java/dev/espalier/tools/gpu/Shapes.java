@@ -1,27 +1,24 @@
 package dev.espalier.tools.gpu;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 
-/// The layers of LLaMA-7B and 13B, and weights for them.
+/// A layer's weight matrix, and random weights for it.
 ///
 /// @param layer what it is in the model
 /// @param out output features
 /// @param in input features
 record Shapes(String layer, int out, int in) {
-    static final List<Shapes> LAYERS = List.of(
-            new Shapes("7B q, k, v, o", 4096, 4096),
-            new Shapes("7B gate, up", 11008, 4096),
-            new Shapes("7B down", 4096, 11008),
-            new Shapes("13B q, k, v, o", 5120, 5120),
-            new Shapes("13B gate, up", 13824, 5120),
-            new Shapes("13B down", 5120, 13824));
+    /// Puts the layer's name into a row.
+    ObjectNode describe(ObjectNode row) {
+        return row.put("layer", layer);
+    }
 
     /// Random BF16 weights between 1/4 and 1 in magnitude, of which about `sparsity` are zeros.
     Tensor weights(Arena arena, double sparsity, long seed) {

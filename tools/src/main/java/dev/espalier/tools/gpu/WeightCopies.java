@@ -5,20 +5,26 @@ import dev.espalier.natives.cuda.CudaStream;
 import dev.espalier.natives.cuda.DeviceMemory;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.UnaryOperator;
 
 /// A packed matrix several times over, so that no cache holds what a turn reads.
 final class WeightCopies implements AutoCloseable {
+    private static final int MOST = 64;
+
     private final List<DeviceWeights> copies = new ArrayList<>();
     private final CudaStream stream;
+    private final int launches;
 
     /// Takes over `first` and makes copies of it.
-    WeightCopies(DeviceWeights first, CudaStream stream) {
-        this.stream = stream;
+    WeightCopies(GpuRig rig, DeviceWeights first) {
+        this.stream = rig.stream;
         copies.add(first);
         try {
-            for (int i = Race.copies(first.bytes()); i > 1; i--) {
+            long enough = Math.ceilDiv(rig.workload.workingSet(), Math.max(first.bytes(), 1));
+            for (int i = Math.clamp(enough, 1, MOST); i > 1; i--) {
                 copies.add(copy(first));
             }
+            launches = Math.max(rig.workload.launches(), copies.size());
         } catch (RuntimeException e) {
             close();
             throw e;
@@ -26,37 +32,46 @@ final class WeightCopies implements AutoCloseable {
     }
 
     private DeviceWeights copy(DeviceWeights of) {
-        return switch (of) {
-            case DeviceWeights.Dense w ->
-                new DeviceWeights.Dense(w.dtype(), w.rows(), w.columns(), w.stride(), copy(w.values()));
-            case DeviceWeights.Bitmask w ->
-                new DeviceWeights.Bitmask(
-                        w.dtype(),
-                        w.rows(),
-                        w.columns(),
-                        w.slot(),
-                        copy(w.masks()),
-                        copy(w.offsets()),
-                        copy(w.values()));
-            case DeviceWeights.TwoFour w ->
-                new DeviceWeights.TwoFour(w.dtype(), w.rows(), w.columns(), copy(w.values()), copy(w.places()));
+        List<DeviceMemory> made = new ArrayList<>();
+        UnaryOperator<DeviceMemory> copy = memory -> {
+            made.add(DeviceMemory.allocate(memory.bytes(), memory.what()));
+            made.getLast().copyFrom(memory, stream);
+            return made.getLast();
         };
+        try {
+            return switch (of) {
+                case DeviceWeights.Dense w ->
+                    new DeviceWeights.Dense(w.dtype(), w.rows(), w.columns(), w.stride(), copy.apply(w.values()));
+                case DeviceWeights.Bitmask w ->
+                    new DeviceWeights.Bitmask(
+                            w.dtype(),
+                            w.rows(),
+                            w.columns(),
+                            w.slot(),
+                            copy.apply(w.masks()),
+                            copy.apply(w.offsets()),
+                            copy.apply(w.values()));
+                case DeviceWeights.TwoFour w ->
+                    new DeviceWeights.TwoFour(
+                            w.dtype(), w.rows(), w.columns(), copy.apply(w.values()), copy.apply(w.places()));
+            };
+        } catch (RuntimeException e) {
+            made.forEach(DeviceMemory::close);
+            throw e;
+        }
     }
 
-    private DeviceMemory copy(DeviceMemory of) {
-        DeviceMemory memory = DeviceMemory.allocate(of.bytes(), of.what());
-        memory.copyFrom(of, stream);
-        return memory;
+    /// Launches of one turn, each on the next copy: all are read.
+    int launches() {
+        return launches;
     }
 
-    int count() {
-        return copies.size();
-    }
-
+    /// The copy that the i-th launch reads.
     DeviceWeights get(int i) {
         return copies.get(i % copies.size());
     }
 
+    /// Bytes of one copy.
     long bytes() {
         return copies.getFirst().bytes();
     }
