@@ -16,6 +16,9 @@ import java.util.regex.Matcher;
 /// @param n weights kept in a group, at least 1
 /// @param m weights in a group, more than `n`
 public record NOfM(int n, int m) implements Pattern {
+    /// Up to this size of a group, counting is faster than selecting.
+    private static final int COUNTED = 16;
+
     private static final java.util.regex.Pattern SYNTAX = java.util.regex.Pattern.compile("(\\d{1,9}):(\\d{1,9})");
 
     /// @throws InputException if a group keeps nothing or everything
@@ -87,6 +90,10 @@ public record NOfM(int n, int m) implements Pattern {
     /// Chooses the lowest `m - n` of the group `scores[at]` to `scores[at + m - 1]` (absolute values count; the lowest
     /// index of equals first), and sets `pruned` there, true or false.
     public void prune(float[] scores, int at, boolean[] pruned) {
+        if (m > COUNTED) {
+            select(scores, at, pruned);
+            return;
+        }
         for (int i = at; i < at + m; i++) {
             float score = Math.abs(scores[i]);
             int lower = 0;
@@ -96,5 +103,55 @@ public record NOfM(int n, int m) implements Pattern {
             }
             pruned[i] = lower < m - n;
         }
+    }
+
+    /// The same for large groups, where counting what is lower than each would take the square of the group.
+    private void select(float[] scores, int at, boolean[] pruned) {
+        float[] values = new float[m];
+        for (int i = 0; i < m; i++) {
+            values[i] = Math.abs(scores[at + i]);
+        }
+        float last = nth(values, m - n - 1);
+        int below = 0;
+        for (int i = at; i < at + m; i++) {
+            below += Math.abs(scores[i]) < last ? 1 : 0;
+        }
+        int ties = m - n - below;
+        for (int i = at; i < at + m; i++) {
+            float score = Math.abs(scores[i]);
+            pruned[i] = score < last || score == last && ties-- > 0;
+        }
+    }
+
+    /// The value that would stand at `index` if `values` were sorted; reorders them (Hoare's selection).
+    private static float nth(float[] values, int index) {
+        int low = 0;
+        int high = values.length - 1;
+        while (low < high) {
+            float pivot = values[(low + high) >>> 1];
+            int i = low;
+            int j = high;
+            while (i <= j) {
+                while (values[i] < pivot) {
+                    i++;
+                }
+                while (values[j] > pivot) {
+                    j--;
+                }
+                if (i <= j) {
+                    float swapped = values[i];
+                    values[i++] = values[j];
+                    values[j--] = swapped;
+                }
+            }
+            if (index <= j) {
+                high = j;
+            } else if (index >= i) {
+                low = i;
+            } else {
+                return values[index];
+            }
+        }
+        return values[index];
     }
 }

@@ -123,7 +123,10 @@ class PatternTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"2:4", "1:4", "3:4", "4:8", "2:8", "1:2", "5:12", "1:3", "65:96"})
+    @ValueSource(
+            strings = {
+                "2:4", "1:4", "3:4", "4:8", "2:8", "1:2", "5:12", "1:3", "65:96", "32:64", "13:64", "6:64", "1:17"
+            })
     void aGroupKeepsExactlyItsHighestAlongTheInputs(String name) {
         NOfM pattern = NOfM.parse(name);
         assertEquals(name, pattern.name());

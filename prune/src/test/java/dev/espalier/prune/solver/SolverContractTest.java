@@ -31,7 +31,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /// What every solver promises for every pattern.
 class SolverContractTest {
-    private static final List<String> PATTERNS = List.of("unstructured", "2:4", "1:4", "3:4", "4:8", "2:8", "1:3");
+    private static final List<String> PATTERNS =
+            List.of("unstructured", "2:4", "1:4", "3:4", "4:8", "2:8", "1:3", "13:24");
     private static final int[][] SHAPES = {{1, 24}, {7, 24}, {33, 168}, {5, 264}};
     private static final Workers ALONE = new Workers(1);
     private static final Workers TEAM = new Workers(3);

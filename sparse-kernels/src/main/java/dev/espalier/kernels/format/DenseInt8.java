@@ -20,11 +20,11 @@ import jdk.incubator.vector.VectorSpecies;
 
 /// A dense matrix of bytes in tiles, with a scale for each 64 columns of a row ([Int8]); not exact.
 ///
-/// A tile is R scales, float32, and 64 columns of each of R rows; R is 16 where vectors have 16 lanes, else 8. The tiles of
-/// R rows follow one another, then those of the next R rows; rows and columns are filled up with zeros.
+/// A tile is 8 scales, float32, and 64 columns of each of 8 rows. The tiles of 8 rows follow one another, then those of the
+/// next 8 rows; rows and columns are filled up with zeros.
 ///
 /// ```
-///   tile    | scales: R x 4 B | row 0: 64 B | row 1: 64 B | ... | row R-1: 64 B |
+///   tile    | scales: 8 x 4 B | row 0: 64 B | row 1: 64 B | ... | row 7: 64 B |
 /// ```
 ///
 /// 1.0625 bytes a weight. A 32-bit lane holds four consecutive columns, the first in its lowest byte; shifted to the top,
@@ -33,7 +33,7 @@ public final class DenseInt8 implements WeightFormat {
     /// Columns that share a scale.
     static final int GROUP = 64;
 
-    private static final int TILE_ROWS = Kernel.LANES >= 16 ? 16 : 8;
+    private static final int TILE_ROWS = 8;
     private static final long TILE_BYTES = 4L * TILE_ROWS + (long) GROUP * TILE_ROWS;
 
     private static final DenseInt8 INSTANCE = new DenseInt8();
@@ -169,11 +169,7 @@ public final class DenseInt8 implements WeightFormat {
                     scalar(row, count, xs, ys);
                     continue;
                 }
-                if (TILE_ROWS == 16) {
-                    Kernel.rows16(begin, end, xs, Weights.TOP_BYTE, sums);
-                } else {
-                    Kernel.rows8(begin, end, xs, Weights.TOP_BYTE, sums);
-                }
+                Kernel.rows8(begin, end, xs, Weights.TOP_BYTE, sums);
                 Sums.fold(sums, count, Weights.TOP_BYTE_SCALE, ys + 4L * row);
             }
         }
@@ -224,7 +220,6 @@ public final class DenseInt8 implements WeightFormat {
     private static final class Kernel {
         private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
         private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
-        static final int LANES = F.length();
         private static final int VECTOR_BYTES = F.vectorByteSize();
         private static final boolean FMA = CompilerHints.fma();
 
@@ -233,230 +228,6 @@ public final class DenseInt8 implements WeightFormat {
         }
 
         private Kernel() {}
-
-        static void rows16(long begin, long end, long x, int topByte, long sums) {
-            FloatVector a0 = FloatVector.zero(F);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            FloatVector a4 = FloatVector.zero(F);
-            FloatVector a5 = FloatVector.zero(F);
-            FloatVector a6 = FloatVector.zero(F);
-            FloatVector a7 = FloatVector.zero(F);
-            FloatVector a8 = FloatVector.zero(F);
-            FloatVector a9 = FloatVector.zero(F);
-            FloatVector a10 = FloatVector.zero(F);
-            FloatVector a11 = FloatVector.zero(F);
-            FloatVector a12 = FloatVector.zero(F);
-            FloatVector a13 = FloatVector.zero(F);
-            FloatVector a14 = FloatVector.zero(F);
-            FloatVector a15 = FloatVector.zero(F);
-            IntVector top = IntVector.broadcast(I, topByte);
-            long xp = x;
-            for (long p = begin; p != end; p += 64 + 16 * GROUP) {
-                FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
-                FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER);
-                FloatVector x2 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 128, Raw.ORDER);
-                FloatVector x3 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 192, Raw.ORDER);
-                xp += 4 * GROUP;
-                IntVector v;
-                FloatVector w;
-                FloatVector t;
-                FloatVector s;
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 0));
-                a0 = FMA ? t.fma(s, a0) : t.mul(s).add(a0);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 4));
-                a1 = FMA ? t.fma(s, a1) : t.mul(s).add(a1);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 8));
-                a2 = FMA ? t.fma(s, a2) : t.mul(s).add(a2);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 256, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 12));
-                a3 = FMA ? t.fma(s, a3) : t.mul(s).add(a3);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 320, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 16));
-                a4 = FMA ? t.fma(s, a4) : t.mul(s).add(a4);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 384, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 20));
-                a5 = FMA ? t.fma(s, a5) : t.mul(s).add(a5);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 448, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 24));
-                a6 = FMA ? t.fma(s, a6) : t.mul(s).add(a6);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 512, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 28));
-                a7 = FMA ? t.fma(s, a7) : t.mul(s).add(a7);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 576, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 32));
-                a8 = FMA ? t.fma(s, a8) : t.mul(s).add(a8);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 640, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 36));
-                a9 = FMA ? t.fma(s, a9) : t.mul(s).add(a9);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 704, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 40));
-                a10 = FMA ? t.fma(s, a10) : t.mul(s).add(a10);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 768, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 44));
-                a11 = FMA ? t.fma(s, a11) : t.mul(s).add(a11);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 832, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 48));
-                a12 = FMA ? t.fma(s, a12) : t.mul(s).add(a12);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 896, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 52));
-                a13 = FMA ? t.fma(s, a13) : t.mul(s).add(a13);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 960, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 56));
-                a14 = FMA ? t.fma(s, a14) : t.mul(s).add(a14);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1024, Raw.ORDER);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                t = w.mul(x0);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
-                s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 60));
-                a15 = FMA ? t.fma(s, a15) : t.mul(s).add(a15);
-            }
-            a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
-            a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
-            a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
-            a3.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
-            a4.intoMemorySegment(Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
-            a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
-            a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
-            a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
-            a8.intoMemorySegment(Raw.ALL, sums + 8 * Sums.STRIDE, Raw.ORDER);
-            a9.intoMemorySegment(Raw.ALL, sums + 9 * Sums.STRIDE, Raw.ORDER);
-            a10.intoMemorySegment(Raw.ALL, sums + 10 * Sums.STRIDE, Raw.ORDER);
-            a11.intoMemorySegment(Raw.ALL, sums + 11 * Sums.STRIDE, Raw.ORDER);
-            a12.intoMemorySegment(Raw.ALL, sums + 12 * Sums.STRIDE, Raw.ORDER);
-            a13.intoMemorySegment(Raw.ALL, sums + 13 * Sums.STRIDE, Raw.ORDER);
-            a14.intoMemorySegment(Raw.ALL, sums + 14 * Sums.STRIDE, Raw.ORDER);
-            a15.intoMemorySegment(Raw.ALL, sums + 15 * Sums.STRIDE, Raw.ORDER);
-        }
 
         static void rows8(long begin, long end, long x, int topByte, long sums) {
             FloatVector a0 = FloatVector.zero(F);

@@ -876,7 +876,6 @@ public final class NOfM implements WeightFormat {
                 int topByte,
                 long result) {
             FloatVector a0 = FloatVector.zero(F);
-            FloatVector a1 = FloatVector.zero(F);
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
@@ -886,52 +885,21 @@ public final class NOfM implements WeightFormat {
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
                     IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                    a0 = mac(
-                            (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0),
-                            lookWide(words.and(mask), xp, four),
-                            a0);
-                    words = words.lanewise(VectorOperators.LSHR, field);
-                    left--;
-                    if (left == 0) {
-                        left = n;
-                        xp = Math.min(xp + 4L * m, last);
-                    }
-                    a1 = mac(
-                            (FloatVector) v.lanewise(VectorOperators.LSHL, 16)
-                                    .and(top)
-                                    .convert(VectorOperators.I2F, 0),
-                            lookWide(words.and(mask), xp, four),
-                            a1);
-                    words = words.lanewise(VectorOperators.LSHR, field);
-                    left--;
-                    if (left == 0) {
-                        left = n;
-                        xp = Math.min(xp + 4L * m, last);
-                    }
-                    a0 = mac(
-                            (FloatVector)
-                                    v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0),
-                            lookWide(words.and(mask), xp, four),
-                            a0);
-                    words = words.lanewise(VectorOperators.LSHR, field);
-                    left--;
-                    if (left == 0) {
-                        left = n;
-                        xp = Math.min(xp + 4L * m, last);
-                    }
-                    a1 = mac(
-                            (FloatVector) v.and(top).convert(VectorOperators.I2F, 0),
-                            lookWide(words.and(mask), xp, four),
-                            a1);
-                    words = words.lanewise(VectorOperators.LSHR, field);
-                    left--;
-                    if (left == 0) {
-                        left = n;
-                        xp = Math.min(xp + 4L * m, last);
+                    // A loop, because C2 does not inline four copies of the look-up.
+                    for (int up = 24; up >= 0; up -= 8) {
+                        IntVector q = v.lanewise(VectorOperators.LSHL, up).and(top);
+                        FloatVector t = lookWide(words.and(mask), xp, four);
+                        a0 = mac((FloatVector) q.convert(VectorOperators.I2F, 0), t, a0);
+                        words = words.lanewise(VectorOperators.LSHR, field);
+                        left--;
+                        if (left == 0) {
+                            left = n;
+                            xp = Math.min(xp + 4L * m, last);
+                        }
                     }
                 }
             }
-            a0.add(a1).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            a0.mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         }
 
         static void wide16(

@@ -78,7 +78,7 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
 
     /// How many steps the progress of [#of] has.
     public static int steps(int candidates, int rounds) {
-        return candidates + 2 * rounds;
+        return candidates + rounds;
     }
 
     private static DecodeBench measure(
@@ -99,16 +99,17 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
                 bandwidth.measure(backend.workers());
                 bandwidth.measure(one);
             }
-            List<PairedTiming> whole = PairedTiming.of(List.copyOf(steps), rounds, seconds, round -> {
+            // Whole steps and linear layers alone in the same rounds: what disturbs one disturbs the other.
+            List<Runnable> works = new ArrayList<>(steps);
+            works.addAll(passes);
+            List<PairedTiming> timings = PairedTiming.of(works, models.size(), rounds, seconds, round -> {
                 read[round - 1] = bandwidth.measure(backend.workers());
                 alone[round - 1] = bandwidth.measure(one);
                 progress.accept(models.size() + round);
             });
-            List<PairedTiming> linear = PairedTiming.of(
-                    List.copyOf(passes), rounds, seconds, round -> progress.accept(models.size() + rounds + round));
             List<Run> runs = new ArrayList<>();
             for (int i = 0; i < models.size(); i++) {
-                runs.add(run(models.get(i), candidates.get(i), whole.get(i), linear.get(i)));
+                runs.add(run(models.get(i), candidates.get(i), timings.get(i), timings.get(models.size() + i)));
             }
             return new DecodeBench(PairedTiming.median(read), PairedTiming.median(alone), runs);
         } finally {

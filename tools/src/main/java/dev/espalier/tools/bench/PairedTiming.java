@@ -20,6 +20,12 @@ public record PairedTiming(double seconds, double ratio, double ratioMin, double
     ///
     /// @param progress hears the number of rounds done
     public static List<PairedTiming> of(List<Runnable> works, int rounds, double seconds, IntConsumer progress) {
+        return of(works, works.size(), rounds, seconds, progress);
+    }
+
+    /// The same for several groups of `group` works in one list, all taking turns; each group is timed against its own
+    /// first work.
+    static List<PairedTiming> of(List<Runnable> works, int group, int rounds, double seconds, IntConsumer progress) {
         int[] repeats = new int[works.size()];
         for (int i = 0; i < repeats.length; i++) {
             repeats[i] = warmUp(works.get(i), seconds);
@@ -33,10 +39,12 @@ public record PairedTiming(double seconds, double ratio, double ratioMin, double
             progress.accept(round + 1);
         }
         List<PairedTiming> results = new ArrayList<>();
-        for (double[] own : times) {
+        for (int i = 0; i < times.length; i++) {
+            double[] own = times[i];
+            double[] first = times[i / group * group];
             double[] ratios = new double[rounds];
             for (int round = 0; round < rounds; round++) {
-                ratios[round] = times[0][round] / own[round];
+                ratios[round] = first[round] / own[round];
             }
             Arrays.sort(ratios);
             results.add(new PairedTiming(median(own), median(ratios), ratios[0], ratios[rounds - 1]));
