@@ -6,6 +6,7 @@ import dev.espalier.tensor.Mask;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.regex.Matcher;
 
 /// N:M keeps `n` of each `m` consecutive inputs of an output: 2:4 is 50 % sparse, 1:4 is 75 %.
@@ -16,7 +17,7 @@ import java.util.regex.Matcher;
 /// @param n weights kept in a group, at least 1
 /// @param m weights in a group, more than `n`
 public record NOfM(int n, int m) implements Pattern {
-    /// Up to this size of a group, counting is faster than selecting.
+    /// Up to this size of a group, counting is faster than sorting.
     private static final int COUNTED = 16;
 
     private static final java.util.regex.Pattern SYNTAX = java.util.regex.Pattern.compile("(\\d{1,9}):(\\d{1,9})");
@@ -91,7 +92,7 @@ public record NOfM(int n, int m) implements Pattern {
     /// index of equals first), and sets `pruned` there, true or false.
     public void prune(float[] scores, int at, boolean[] pruned) {
         if (m > COUNTED) {
-            select(scores, at, pruned);
+            pruneLarge(scores, at, pruned);
             return;
         }
         for (int i = at; i < at + m; i++) {
@@ -106,12 +107,13 @@ public record NOfM(int n, int m) implements Pattern {
     }
 
     /// The same for large groups, where counting what is lower than each would take the square of the group.
-    private void select(float[] scores, int at, boolean[] pruned) {
+    private void pruneLarge(float[] scores, int at, boolean[] pruned) {
         float[] values = new float[m];
         for (int i = 0; i < m; i++) {
             values[i] = Math.abs(scores[at + i]);
         }
-        float last = nth(values, m - n - 1);
+        Arrays.sort(values);
+        float last = values[m - n - 1];
         int below = 0;
         for (int i = at; i < at + m; i++) {
             below += Math.abs(scores[i]) < last ? 1 : 0;
@@ -121,37 +123,5 @@ public record NOfM(int n, int m) implements Pattern {
             float score = Math.abs(scores[i]);
             pruned[i] = score < last || score == last && ties-- > 0;
         }
-    }
-
-    /// The value that would stand at `index` if `values` were sorted; reorders them (Hoare's selection).
-    private static float nth(float[] values, int index) {
-        int low = 0;
-        int high = values.length - 1;
-        while (low < high) {
-            float pivot = values[(low + high) >>> 1];
-            int i = low;
-            int j = high;
-            while (i <= j) {
-                while (values[i] < pivot) {
-                    i++;
-                }
-                while (values[j] > pivot) {
-                    j--;
-                }
-                if (i <= j) {
-                    float swapped = values[i];
-                    values[i++] = values[j];
-                    values[j--] = swapped;
-                }
-            }
-            if (index <= j) {
-                high = j;
-            } else if (index >= i) {
-                low = i;
-            } else {
-                return values[index];
-            }
-        }
-        return values[index];
     }
 }
