@@ -92,8 +92,8 @@ public record PrunePlan(
         }
     }
 
-    /// Puts every option into `json`, as reports name it; [Journal] tells plans apart by it.
-    void putInto(ObjectNode json) {
+    /// Puts every option into `json`, as reports name it; plans are told apart by it.
+    public void putInto(ObjectNode json) {
         json.put("method", solver.name());
         json.put("pattern", pattern.name());
         json.put("sparsity", sparsity);

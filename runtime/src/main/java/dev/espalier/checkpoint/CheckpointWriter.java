@@ -101,6 +101,13 @@ public final class CheckpointWriter implements AutoCloseable {
         OutputFolder.requireFree(out);
     }
 
+    /// Removes from the complete checkpoint `out` what a process left in it that was killed right after completing it.
+    ///
+    /// @throws IOException if it cannot be removed
+    public static void tidy(Path out) throws IOException {
+        OutputFolder.tidy(out);
+    }
+
     /// Copies `source` to `out` with the tensors `replaced`, and writes `extraFiles` beside the weights.
     ///
     /// @throws InputException if `out` cannot be used

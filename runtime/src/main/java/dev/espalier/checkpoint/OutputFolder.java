@@ -87,6 +87,12 @@ final class OutputFolder implements AutoCloseable {
         }
     }
 
+    /// Removes what is left in the published folder `out` of a process that was killed right after publishing it.
+    static void tidy(Path out) throws IOException {
+        remove(out.resolve(KEPT), file -> false);
+        Files.deleteIfExists(out.resolve(LOCK));
+    }
+
     private static Path target(Path out) throws IOException {
         Path target =
                 Files.exists(out) ? out.toRealPath() : out.toAbsolutePath().normalize();
@@ -126,10 +132,10 @@ final class OutputFolder implements AutoCloseable {
             }
         }
         lock.close();
-        Files.delete(partial.resolve(LOCK));
+        // The lock's file goes with the folder: without it, what a kill between two steps leaves would be nobody's.
         Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
         done = true;
-        remove(target.resolve(KEPT), file -> false);
+        tidy(target);
         // The new name itself must survive a crash; not every system lets a folder be opened for that.
         try (FileChannel parent = FileChannel.open(target.getParent(), StandardOpenOption.READ)) {
             parent.force(true);

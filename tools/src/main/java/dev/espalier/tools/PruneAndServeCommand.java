@@ -79,6 +79,10 @@ final class PruneAndServeCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         PrunePlan plan = pruning.plan();
+        if (pruning.finished()) {
+            throw new InputException(
+                    "%s is complete already; serve it: espalier serve %s".formatted(pruning.out(), pruning.out()));
+        }
         serving.check();
         String contents = evalText == null ? null : TextFiles.read(evalText, "--eval-text");
         try (LoadedModel loaded =

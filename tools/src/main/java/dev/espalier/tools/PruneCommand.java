@@ -51,6 +51,15 @@ final class PruneCommand implements Callable<Integer> {
                 pruning.printNeed(loaded, plan, output);
                 return Espalier.DONE;
             }
+            if (pruning.finished()) {
+                ObjectNode document = pruning.finishedReport(loaded, plan)
+                        .put("out", pruning.out().toString())
+                        .put("model", model);
+                output.print("%s is complete already: there is nothing to do", pruning.out());
+                pruning.writeReport(document, output);
+                output.document(document);
+                return Espalier.DONE;
+            }
             CalibrationData data = pruning.calibration(loaded, plan, output);
             PruneReport report = pruning.prune(loaded, plan, data, weight -> Dense.tiled(), output);
             PruneOptions.print(report, output);

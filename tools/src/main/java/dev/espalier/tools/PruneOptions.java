@@ -40,10 +40,12 @@ import picocli.CommandLine.Option;
 final class PruneOptions {
     private static final int SAMPLES = 128;
     private static final int LONGEST_WINDOW = 2048;
+
+    /// Calibration texts that are no files, as reports name them: the model's own, the grammar's, none.
     private static final String SELF = "self";
 
-    /// The file beside the weights that says what was asked for and what came out.
-    private static final String REPORT = "prune-report.json";
+    private static final String STORIES = "stories";
+    private static final String NO_TEXT = "none";
 
     /// Letters of the grammar's stories that surely make a token.
     private static final int LETTERS_PER_TOKEN = 6;
@@ -199,7 +201,7 @@ final class PruneOptions {
         if (calibration != null && !calibration.equals(SELF) && !Files.isReadable(Path.of(calibration))) {
             throw new InputException("--calibration " + calibration + ": there is no such file, or it cannot be read.");
         }
-        if (out != null) {
+        if (out != null && !(resume && FinishedRun.in(out))) {
             CheckpointWriter.requireFree(out);
         }
         if (report != null) {
@@ -209,6 +211,40 @@ final class PruneOptions {
             throw new InputException("--resume goes on with a folder; say which one by --out.");
         }
         return PrunePlan.of(method, pattern, sparsity, damping, referenceQuirks, refinement);
+    }
+
+    /// Whether `--resume` finds nothing to do, because a run has completed the folder already.
+    boolean finished() {
+        return resume && FinishedRun.in(out);
+    }
+
+    /// The report of the run that completed the folder, which must be the one that was asked for now.
+    ///
+    /// @throws InputException if it was of another model, plan or calibration
+    /// @throws IOException if the folder cannot be read or tidied
+    ObjectNode finishedReport(LoadedModel loaded, PrunePlan plan) throws IOException {
+        FinishedRun run = FinishedRun.read(out);
+        run.require("model", loaded.checkpoint().name());
+        run.require(plan);
+        run.require("save_as", saveAs.name().toLowerCase(Locale.ROOT));
+        String source = source(loaded, plan);
+        run.require("calibration/source", source);
+        if (!source.equals(NO_TEXT)) {
+            run.require("calibration/seq_len", Integer.toString(seqLen(loaded)));
+            run.require("calibration/seed", Long.toString(seed));
+            if (samples != null || !source.equals(SELF)) {
+                run.require("calibration/samples", Integer.toString(samples()));
+            }
+        }
+        return run.report();
+    }
+
+    /// Where the calibration text is from, as reports say it.
+    private String source(LoadedModel loaded, PrunePlan plan) {
+        if (calibration != null) {
+            return calibration.equals(SELF) ? SELF : Path.of(calibration).toString();
+        }
+        return !plan.usesData() ? NO_TEXT : ModelSource.embedded(loaded.name()) ? STORIES : SELF;
     }
 
     /// Refuses a plan that does not fit `loaded`, before any work.
@@ -264,7 +300,7 @@ final class PruneOptions {
             long letters =
                     (long) (request.samples() + request.samples() / 5 + 2) * request.seqLen() * LETTERS_PER_TOKEN;
             String text = StoryGrammar.of(StoryGrammar.CALIBRATION_SEED).text((int) Math.min(letters, LONGEST_STORIES));
-            return CalibrationData.ofText("stories", text, loaded.requireTokenizer(""), request);
+            return CalibrationData.ofText(STORIES, text, loaded.requireTokenizer(""), request);
         }
         if (calibration == null || calibration.equals(SELF)) {
             Optional<CalibrationData> earlier = earlierWindows(request);
@@ -320,8 +356,9 @@ final class PruneOptions {
                 output.note("resuming after %d blocks", journal.finishedBlocks());
             }
             PruneReport report = prune(loaded, plan, data, formats, output, journal);
-            writer.finish(
-                    Map.of(REPORT, (report.toJson(null).toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8)));
+            ObjectNode json = report.toJson(null).put("save_as", saveAs.name().toLowerCase(Locale.ROOT));
+            writer.finish(Map.of(
+                    FinishedRun.REPORT, json.toPrettyString().concat("\n").getBytes(StandardCharsets.UTF_8)));
             return report;
         }
     }

@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -221,6 +222,32 @@ class PruneCommandsTest {
         Files.writeString(temp.resolve("taken/precious"), "data");
         refused(2, words("prune", LLAMA, "--method", "magnitude", "--out", out("taken")), "not empty");
         assertEquals(List.of("precious"), Fixtures.names(temp.resolve("taken")));
+    }
+
+    /// As a process leaves it that was killed right after its last step: a script may repeat the command.
+    @Test
+    void resumingACompleteFolderDoesNothingButSayAndTidyIt() throws IOException {
+        String[] command = words("prune", LLAMA, "--method", "magnitude", "--out", out("whole"), "--resume");
+        JsonNode first = Cli.json(command);
+        Path whole = temp.resolve("whole");
+        byte[] weights = Files.readAllBytes(whole.resolve("model.safetensors"));
+        List<String> names = Fixtures.names(whole);
+        Files.createFile(whole.resolve(".espalier-lock"));
+        Files.createDirectory(whole.resolve("journal"));
+        Files.createFile(whole.resolve("journal/block-00000.safetensors"));
+        JsonNode again = Cli.json(join(command, "--report", out("page")));
+        assertEquals(first.get("layers"), again.get("layers"));
+        assertEquals(first.get("total"), again.get("total"));
+        assertEquals(first.get("model"), again.get("model"));
+        assertEquals(first.get("out"), again.get("out"));
+        assertEquals(names, Fixtures.names(whole));
+        assertArrayEquals(weights, Files.readAllBytes(whole.resolve("model.safetensors")));
+        assertTrue(Files.exists(temp.resolve("page/index.html")));
+        for (String option : List.of("--sparsity 0.7", "--damping 0.5", "--save-as packed", "--calibration self")) {
+            refused(2, join(command, option.split(" ")), "complete already, but of another run");
+        }
+        refused(2, join(words("prune-and-serve"), Arrays.copyOfRange(command, 1, command.length)), "espalier serve");
+        assertEquals(names, Fixtures.names(whole));
     }
 
     @Test
