@@ -8,6 +8,7 @@ import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
+import dev.espalier.natives.os.Prefetch;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -77,6 +78,10 @@ public final class Bitmask implements WeightFormat {
         private final int groups;
         private final int startsPerBlock;
         private final long nonZeros;
+        private final boolean ahead;
+        /// Entries of `starts` that a kernel is given at once.
+        private final int chunk;
+
         private final long masks;
         private final long values;
         /// Addresses of the values of group 8 i of each block.
@@ -94,6 +99,8 @@ public final class Bitmask implements WeightFormat {
             nonZeros = writeMasks(dense);
             values = Memory.allocate(nonZeros * dtype.bytes() + 64, arena).address();
             starts = new long[blocks * startsPerBlock];
+            ahead = Ahead.of(bytes());
+            chunk = Ahead.chunk(ahead, starts.length, bytes());
             writeValues(dense);
         }
 
@@ -187,27 +194,50 @@ public final class Bitmask implements WeightFormat {
             long xs = Raw.address(x, 4L * GROUP * groups);
             long ys = Raw.address(y, 4L * to);
             long sums = Sums.scratch();
+            float scale = Weights.scale(dtype);
+            for (int row = from; row < to; row += BLOCK) {
+                int count = Math.min(BLOCK, to - row);
+                if (!Kernel.EXPANDS) {
+                    long value = groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
+                    scalar(mask(row, 0), value, xs, ys + 4L * row, count);
+                    continue;
+                }
+                stream(row, xs, sums);
+                Sums.fold(sums, count, scale, ys + 4L * row);
+            }
+        }
+
+        /// The block of `row`, chunk by chunk.
+        private void stream(int row, long x, long sums) {
             int shift = Weights.shift(dtype);
             int low = Weights.lowMask(dtype);
             int high = Weights.highMask(dtype);
             float scale = Weights.scale(dtype);
-            for (int row = from; row < to; row += BLOCK) {
-                long begin = mask(row, 0);
-                long end = begin + 4L * BLOCK * groups;
-                long value = groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
-                int count = Math.min(BLOCK, to - row);
-                if (!Kernel.EXPANDS) {
-                    scalar(begin, value, xs, ys + 4L * row, count);
-                    continue;
+            Sums.clear(sums, BLOCK);
+            for (int at = 0; at < startsPerBlock; at += chunk) {
+                int start = row / BLOCK * startsPerBlock + at;
+                long begin = mask(row, at * GROUPS_A_START);
+                long end = mask(row, Math.min(groups, (at + chunk) * GROUPS_A_START));
+                if (ahead) {
+                    askAfter(start, end);
                 }
+                long part = x + 4L * GROUP * GROUPS_A_START * at;
                 if (dtype == DType.F32) {
-                    Kernel.narrow32(begin, end, value, xs, sums);
+                    Kernel.narrow32(begin, end, starts[start], part, sums);
                 } else if (Kernel.WIDE) {
-                    Kernel.wide16(begin, end, value, xs, scale, shift, low, high, sums);
+                    Kernel.wide16(begin, end, starts[start], part, scale, shift, low, high, sums);
                 } else {
-                    Kernel.narrow16(begin, end, value, xs, scale, shift, low, sums);
+                    Kernel.narrow16(begin, end, starts[start], part, scale, shift, low, sums);
                 }
-                Sums.fold(sums, count, scale, ys + 4L * row);
+            }
+        }
+
+        /// Asks for the chunk after the one that begins at entry `start` and whose masks end at `masksEnd`.
+        private void askAfter(int start, long masksEnd) {
+            int next = start + chunk;
+            if (next < starts.length) {
+                long end = next + chunk < starts.length ? starts[next + chunk] : values + nonZeros * dtype.bytes();
+                Prefetch.ask(starts[next], end, masksEnd, masksEnd + 4L * BLOCK * GROUPS_A_START * chunk);
             }
         }
 
@@ -310,14 +340,14 @@ public final class Bitmask implements WeightFormat {
 
         static void wide16(
                 long masks, long end, long values, long x, float scale, int shift, int low, int high, long sums) {
-            FloatVector a0 = FloatVector.zero(F);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            FloatVector a4 = FloatVector.zero(F);
-            FloatVector a5 = FloatVector.zero(F);
-            FloatVector a6 = FloatVector.zero(F);
-            FloatVector a7 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
             long vp = values;
             long xp = x;
             for (long p = masks; p != end; p += 4 * BLOCK) {
@@ -433,14 +463,14 @@ public final class Bitmask implements WeightFormat {
         }
 
         static void narrow16(long masks, long end, long values, long x, float scale, int shift, int low, long sums) {
-            FloatVector a0 = FloatVector.zero(F);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            FloatVector a4 = FloatVector.zero(F);
-            FloatVector a5 = FloatVector.zero(F);
-            FloatVector a6 = FloatVector.zero(F);
-            FloatVector a7 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
             long vp = values;
             long xp = x;
             for (long p = masks; p != end; p += 4 * BLOCK) {
@@ -817,14 +847,14 @@ public final class Bitmask implements WeightFormat {
         }
 
         static void narrow32(long masks, long end, long values, long x, long sums) {
-            FloatVector a0 = FloatVector.zero(F);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            FloatVector a4 = FloatVector.zero(F);
-            FloatVector a5 = FloatVector.zero(F);
-            FloatVector a6 = FloatVector.zero(F);
-            FloatVector a7 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
             long vp = values;
             long xp = x;
             for (long p = masks; p != end; p += 4 * BLOCK) {

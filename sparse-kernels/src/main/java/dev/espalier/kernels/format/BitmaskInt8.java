@@ -8,6 +8,7 @@ import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
+import dev.espalier.natives.os.Prefetch;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -85,6 +86,10 @@ public final class BitmaskInt8 implements WeightFormat {
         private final int groups;
         private final int startsPerBlock;
         private final long nonZeros;
+        private final boolean ahead;
+        /// Entries of `starts` that a kernel is given at once.
+        private final int chunk;
+
         private final long masks;
         private final long values;
         private final float[] scales;
@@ -104,6 +109,8 @@ public final class BitmaskInt8 implements WeightFormat {
             nonZeros = writeMasks(bytes);
             values = Memory.allocate(nonZeros + 64, arena).address();
             starts = new long[blocks * startsPerBlock];
+            ahead = Ahead.of(bytes());
+            chunk = Ahead.chunk(ahead, starts.length, bytes());
             writeValues(bytes);
         }
 
@@ -198,22 +205,45 @@ public final class BitmaskInt8 implements WeightFormat {
             long ys = Raw.address(y, 4L * to);
             long sums = Sums.scratch();
             for (int row = from; row < to; row += BLOCK) {
-                long begin = mask(row, 0);
-                long end = begin + MASK_BYTES * BLOCK * groups;
-                long value = groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
                 int count = Math.min(BLOCK, to - row);
-                if (!Kernel.EXPANDS) {
-                    scalar(begin, value, xs, ys + 4L * row, count);
-                } else if (Kernel.WIDE) {
-                    Kernel.wide(begin, end, value, xs, Weights.TOP_BYTE, sums);
-                    Sums.fold(sums, count, Weights.TOP_BYTE_SCALE, ys + 4L * row);
+                if (Kernel.EXPANDS) {
+                    stream(row, xs, sums);
+                    Sums.fold(sums, count, Kernel.WIDE ? Weights.TOP_BYTE_SCALE : 1f, ys + 4L * row);
                 } else {
-                    Kernel.narrow(begin, end, value, xs, sums);
-                    Sums.fold(sums, count, 1f, ys + 4L * row);
+                    long value = groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
+                    scalar(mask(row, 0), value, xs, ys + 4L * row, count);
                 }
                 for (int r = row; r < row + count; r++) {
                     Raw.ALL.set(Raw.FLOAT, ys + 4L * r, scales[r] * Raw.ALL.get(Raw.FLOAT, ys + 4L * r));
                 }
+            }
+        }
+
+        /// The block of `row`, chunk by chunk.
+        private void stream(int row, long x, long sums) {
+            Sums.clear(sums, BLOCK);
+            for (int at = 0; at < startsPerBlock; at += chunk) {
+                int start = row / BLOCK * startsPerBlock + at;
+                long begin = mask(row, at * GROUPS_A_START);
+                long end = mask(row, Math.min(groups, (at + chunk) * GROUPS_A_START));
+                if (ahead) {
+                    askAfter(start, end);
+                }
+                long part = x + 4L * GROUP * GROUPS_A_START * at;
+                if (Kernel.WIDE) {
+                    Kernel.wide(begin, end, starts[start], part, Weights.TOP_BYTE, sums);
+                } else {
+                    Kernel.narrow(begin, end, starts[start], part, sums);
+                }
+            }
+        }
+
+        /// Asks for the chunk after the one that begins at entry `start` and whose masks end at `masksEnd`.
+        private void askAfter(int start, long masksEnd) {
+            int next = start + chunk;
+            if (next < starts.length) {
+                long end = next + chunk < starts.length ? starts[next + chunk] : values + nonZeros;
+                Prefetch.ask(starts[next], end, masksEnd, masksEnd + MASK_BYTES * BLOCK * GROUPS_A_START * chunk);
             }
         }
 
@@ -305,14 +335,14 @@ public final class BitmaskInt8 implements WeightFormat {
         private Kernel() {}
 
         static void wide(long masks, long end, long values, long x, int topByte, long sums) {
-            FloatVector a0 = FloatVector.zero(F);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            FloatVector a4 = FloatVector.zero(F);
-            FloatVector a5 = FloatVector.zero(F);
-            FloatVector a6 = FloatVector.zero(F);
-            FloatVector a7 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
             // An argument and not a constant: C2 would load a constant anew for every use.
             IntVector top = IntVector.broadcast(I, topByte);
             long vp = values;
@@ -442,14 +472,14 @@ public final class BitmaskInt8 implements WeightFormat {
         }
 
         static void narrow(long masks, long end, long values, long x, long sums) {
-            FloatVector a0 = FloatVector.zero(F);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            FloatVector a4 = FloatVector.zero(F);
-            FloatVector a5 = FloatVector.zero(F);
-            FloatVector a6 = FloatVector.zero(F);
-            FloatVector a7 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
             long vp = values;
             long xp = x;
             for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {

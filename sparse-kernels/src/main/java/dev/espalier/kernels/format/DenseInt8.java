@@ -8,6 +8,7 @@ import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
+import dev.espalier.natives.os.Prefetch;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -77,6 +78,10 @@ public final class DenseInt8 implements WeightFormat {
         private final int columns;
         private final int groups;
         private final long nonZeros;
+        private final boolean ahead;
+        /// Tiles that a kernel is given at once.
+        private final int chunk;
+
         private final long memory;
 
         Packed(Int8 weights) {
@@ -85,6 +90,8 @@ public final class DenseInt8 implements WeightFormat {
             columns = bytes.columns();
             groups = Math.ceilDiv(columns, GROUP);
             nonZeros = NonZeros.count(bytes);
+            ahead = Ahead.of(bytes());
+            chunk = Ahead.chunk(ahead, bytes() / TILE_BYTES, bytes());
             memory = Memory.allocate(Math.max(64, bytes()), arena).address();
             for (int row = 0; row < rows; row++) {
                 for (int group = 0; group < groups; group++) {
@@ -169,7 +176,15 @@ public final class DenseInt8 implements WeightFormat {
                     scalar(row, count, xs, ys);
                     continue;
                 }
-                Kernel.rows8(begin, end, xs, Weights.TOP_BYTE, sums);
+                Sums.clear(sums, TILE_ROWS);
+                for (long part = xs; begin != end; part += 4L * GROUP * chunk) {
+                    long next = Math.min(end, begin + chunk * TILE_BYTES);
+                    if (ahead) {
+                        Prefetch.ask(next, next + chunk * TILE_BYTES);
+                    }
+                    Kernel.rows8(begin, next, part, Weights.TOP_BYTE, sums);
+                    begin = next;
+                }
                 Sums.fold(sums, count, Weights.TOP_BYTE_SCALE, ys + 4L * row);
             }
         }
@@ -230,14 +245,14 @@ public final class DenseInt8 implements WeightFormat {
         private Kernel() {}
 
         static void rows8(long begin, long end, long x, int topByte, long sums) {
-            FloatVector a0 = FloatVector.zero(F);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            FloatVector a4 = FloatVector.zero(F);
-            FloatVector a5 = FloatVector.zero(F);
-            FloatVector a6 = FloatVector.zero(F);
-            FloatVector a7 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
+            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
             IntVector top = IntVector.broadcast(I, topByte);
             long xp = x;
             for (long p = begin; p != end; p += 32 + 8 * GROUP) {

@@ -7,6 +7,7 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
+import dev.espalier.natives.os.Prefetch;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -118,6 +119,10 @@ public final class Swell implements WeightFormat {
         private final long[] starts;
 
         private final long nonZeros;
+        private final boolean ahead;
+        /// Blocks that a kernel is given at once.
+        private final int chunk;
+
         private final long bases;
         private final long blocks;
 
@@ -144,6 +149,8 @@ public final class Swell implements WeightFormat {
                 starts[i + 1] = starts[i] + Math.ceilDiv(served, steps);
             }
             nonZeros = count;
+            ahead = Ahead.of(bytes());
+            chunk = Ahead.chunk(ahead, starts[slices], bytes());
             bases = Memory.allocate(Math.max(1, starts[slices] * steps * 2), arena)
                     .address();
             blocks = Memory.allocate(Math.max(1, starts[slices] * blockBytes), arena)
@@ -284,6 +291,9 @@ public final class Swell implements WeightFormat {
             long xs = Raw.address(x, 4L * (columns + WINDOW));
             long ys = Raw.address(y, 4L * to);
             long result = Kernel.RESULT.get().address();
+            long chunkBytes = chunk * blockBytes;
+            long baseBytes = 2L * chunk * steps;
+            float scale = Weights.scale(dtype);
             for (int row = from; row < to; row += LANES) {
                 long start = starts[row / LANES];
                 long begin = blocks + start * blockBytes;
@@ -293,11 +303,20 @@ public final class Swell implements WeightFormat {
                     scalar(row, Math.min(to, row + LANES), xs, ys);
                     continue;
                 }
-                run(begin, end, base, xs, result);
-                int count = Math.min(LANES, to - row);
-                MemorySegment.copy(Raw.ALL, result, Raw.ALL, ys + 4L * row, 4L * count);
-                for (int r = row; scales != null && r < row + count; r++) {
-                    Raw.ALL.set(Raw.FLOAT, ys + 4L * r, scales[r] * Raw.ALL.get(Raw.FLOAT, ys + 4L * r));
+                Raw.zero(result, 4L * LANES);
+                while (begin != end) {
+                    long next = Math.min(end, begin + chunkBytes);
+                    long nextBase = base + baseBytes;
+                    if (ahead) {
+                        Prefetch.ask(next, next + chunkBytes, nextBase, nextBase + baseBytes);
+                    }
+                    run(begin, next, base, xs, result);
+                    begin = next;
+                    base = nextBase;
+                }
+                for (int r = row; r < Math.min(to, row + LANES); r++) {
+                    float factor = scales == null ? scale : Weights.TOP_BYTE_SCALE * scales[r];
+                    Raw.ALL.set(Raw.FLOAT, ys + 4L * r, factor * Raw.ALL.get(Raw.FLOAT, result + 4L * (r - row)));
                 }
             }
         }
@@ -443,7 +462,7 @@ public final class Swell implements WeightFormat {
         /// 32 columns in two vectors, six steps a word.
         static void wide16(
                 long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
-            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
@@ -523,11 +542,11 @@ public final class Swell implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             }
-            a0.add(a2).add(a1.add(a3)).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         }
 
         static void wide32(long begin, long end, long bases, long x, long result) {
-            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
@@ -592,7 +611,7 @@ public final class Swell implements WeightFormat {
         }
 
         static void wide8(long begin, long end, long bases, long x, int topByte, long result) {
-            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
@@ -707,12 +726,12 @@ public final class Swell implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             }
-            a0.add(a2).add(a1.add(a3)).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         }
 
         /// L columns, eight steps a word.
         static void bytes(long begin, long end, long bases, long x, int topByte, long result) {
-            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
@@ -776,12 +795,12 @@ public final class Swell implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             }
-            a0.add(a2).add(a1.add(a3)).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         }
 
         static void half(
                 long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
-            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
@@ -866,11 +885,11 @@ public final class Swell implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             }
-            a0.add(a2).add(a1.add(a3)).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         }
 
         static void single(long begin, long end, long bases, long x, long result) {
-            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);

@@ -162,6 +162,24 @@ class FormatContractTest {
         }
     }
 
+    /// Matrices of megabytes, which are read in chunks, the next asked for meanwhile.
+    @Tag("lanes")
+    @ParameterizedTest
+    @MethodSource("formats")
+    void productsOfLargeMatricesEqualFloat64(WeightFormat format) {
+        Random random = new Random(11);
+        try (Arena arena = Arena.ofShared()) {
+            for (DType type : TYPES) {
+                for (double sparsity : new double[] {0.5, 0.9}) {
+                    Tensor dense = weights(arena, random, format, type, 515, 17 * 128, sparsity);
+                    try (Linear packed = format.pack(dense)) {
+                        check(arena, random, dense, packed, 1);
+                    }
+                }
+            }
+        }
+    }
+
     @ParameterizedTest
     @MethodSource("formats")
     void unpackingGivesBackEveryBitOrHalfAScaleBesideIt(WeightFormat format) {

@@ -66,11 +66,12 @@ public record PairedTiming(double seconds, double ratio, double ratioMin, double
         return sorted.length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
     }
 
-    /// Runs `work` for about twice `seconds`, for the compiler, and returns how many runs fill `seconds`.
+    /// Runs `work` for about twice `seconds`, or half a second if that is more (but at most 20 times `seconds`), for the
+    /// compiler, and returns how many runs fill `seconds`.
     private static int warmUp(Runnable work, double seconds) {
         double last = time(work, 1);
         double spent = last;
-        while (spent < 2 * seconds) {
+        while (spent < Math.max(2 * seconds, Math.min(0.5, 20 * seconds))) {
             last = time(work, 1);
             spent += last;
         }

@@ -1,0 +1,28 @@
+package dev.espalier.kernels.format;
+
+import dev.espalier.natives.os.Prefetch;
+
+/// How streams of weights are cut into chunks, so that while a kernel computes with one the next is on its way.
+///
+/// A chunk is a few kilobytes: enough for the memory's latency, little beside the first-level cache, and worth the call of
+/// the kernel, which keeps its accumulators in memory between two chunks.
+final class Ahead {
+    private static final int CHUNK_BYTES = 4096;
+
+    /// A smaller matrix is most likely in the cache, where asking only costs time.
+    private static final long SMALL = 256 << 10;
+
+    private Ahead() {}
+
+    /// Whether chunks of a matrix of `bytes` bytes are asked for.
+    static boolean of(long bytes) {
+        return bytes >= SMALL && Prefetch.available();
+    }
+
+    /// How many of `units` a chunk has, if they are `bytes` bytes together and equally large; all of them where nothing is
+    /// asked for.
+    static int chunk(boolean asked, long units, long bytes) {
+        long whole = Math.max(1, units);
+        return (int) Math.min(asked ? Math.max(1, whole * CHUNK_BYTES / Math.max(1, bytes)) : whole, Integer.MAX_VALUE);
+    }
+}
