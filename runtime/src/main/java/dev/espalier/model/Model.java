@@ -7,6 +7,7 @@ import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.format.Dense;
 import dev.espalier.model.ModelSpec.Positions;
+import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
@@ -63,7 +64,11 @@ public final class Model implements AutoCloseable {
                 blocks.add(block(i, weights, family.names(), small, formats));
             }
             lastNorm = spec.norms().last() ? norm(weights, weights.lastNorm(), small) : null;
-            head = backend.linear(weights.head(), headFormat == null ? aroundBlocks() : headFormat);
+            WeightFormat heads = headFormat == null ? aroundBlocks() : headFormat;
+            head = backend.linear(weights.head(), heads);
+            if (!heads.equals(Dense.mapped())) {
+                Memory.giveUp(weights.head().segment());
+            }
         } catch (RuntimeException | Error e) {
             release();
             throw e;
@@ -296,11 +301,12 @@ public final class Model implements AutoCloseable {
     }
 
     private Block block(int index, Weights weights, TensorNames names, Arena small, FormatChoice formats) {
+        Map<Projection, Linear> linears = linears(index, weights, names, formats);
         Map<Projection, Block.Layer> layers = new EnumMap<>(Projection.class);
         names.projections().forEach((projection, leaf) -> {
             String name = weights.name(index, leaf);
             Tensor bias = weights.hasBias(projection) ? upload(weights.vector(name + ".bias", small)) : null;
-            layers.put(projection, new Block.Layer(name + ".weight", linear(name + ".weight", formats), bias));
+            layers.put(projection, new Block.Layer(name + ".weight", linears.get(projection), bias));
         });
         return new Block(
                 backend,
@@ -318,17 +324,33 @@ public final class Model implements AutoCloseable {
         return blocksOwn.equals(Dense.mapped()) ? Dense.mapped() : Dense.tiled();
     }
 
-    /// A tensor that the checkpoint has to unpack or convert lives in an arena of its own, which is closed as soon as
-    /// the format has made its own copy.
-    private Linear linear(String name, FormatChoice formats) {
+    /// The linear layers of a block, packed side by side.
+    ///
+    /// A tensor that the checkpoint has to unpack or convert lives in an arena of the block, which is closed as soon as the
+    /// formats have made their own copies; pages of the file that were copied are given up.
+    private Map<Projection, Linear> linears(int index, Weights weights, TensorNames names, FormatChoice formats) {
         Arena arena = Arena.ofShared();
         boolean borrowed = false;
         try {
-            Tensor dense = checkpoint.read(name, arena);
-            WeightFormat format = formats.choose(dense);
-            Linear linear = backend.linear(dense, format);
-            borrowed = format.equals(Dense.mapped());
-            return linear;
+            List<Projection> projections = List.copyOf(names.projections().keySet());
+            List<Tensor> dense = new ArrayList<>();
+            List<WeightFormat> chosen = new ArrayList<>();
+            for (Projection projection : projections) {
+                String name = weights.name(index, names.projections().get(projection)) + ".weight";
+                dense.add(checkpoint.read(name, arena));
+                chosen.add(formats.choose(dense.getLast()));
+            }
+            List<Linear> packed = backend.linears(dense, chosen);
+            Map<Projection, Linear> linears = new EnumMap<>(Projection.class);
+            for (int i = 0; i < packed.size(); i++) {
+                linears.put(projections.get(i), packed.get(i));
+                if (chosen.get(i).equals(Dense.mapped())) {
+                    borrowed = true;
+                } else {
+                    Memory.giveUp(dense.get(i).segment());
+                }
+            }
+            return linears;
         } finally {
             if (borrowed) {
                 arenas.add(arena);

@@ -2,6 +2,8 @@ package dev.espalier.kernels;
 
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 
 /// The operations of a decoder that a device must offer, and no tensor algebra beyond them.
 ///
@@ -30,6 +32,21 @@ public interface Backend extends AutoCloseable {
     /// The weight matrix `[out, in]`, a host tensor, ready to be applied in `format`. With `dense` the backend may wrap
     /// the tensor's memory instead of copying it.
     Linear linear(Tensor weight, WeightFormat format);
+
+    /// [#linear(Tensor, WeightFormat)] of several, weight i in format i, side by side where the backend has threads for it.
+    /// If one fails the others are closed.
+    default List<Linear> linears(List<Tensor> weights, List<WeightFormat> formats) {
+        List<Linear> packed = new ArrayList<>();
+        try {
+            for (int i = 0; i < weights.size(); i++) {
+                packed.add(linear(weights.get(i), formats.get(i)));
+            }
+            return packed;
+        } catch (RuntimeException | Error e) {
+            packed.forEach(Linear::close);
+            throw e;
+        }
+    }
 
     /// y = x Wᵀ + bias: `x` `[tokens, in]`, `bias` `[1, out]` or null, `y` `[tokens, out]` (overwritten). One row is a
     /// GEMV, several a GEMM.

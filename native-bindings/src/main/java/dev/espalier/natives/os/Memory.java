@@ -24,6 +24,7 @@ public final class Memory {
 
     private static final int PROT_READ_WRITE = 1 | 2;
     private static final int MAP_PRIVATE_ANONYMOUS = 2 | 0x20;
+    private static final int MADV_DONTNEED = 4;
     private static final int MADV_HUGEPAGE = 14;
     private static final long ALIGNMENT = 64;
 
@@ -62,6 +63,21 @@ public final class Memory {
         long skip = roundUp(segment.address(), page) - segment.address();
         long length = (segment.byteSize() - skip) / page * page;
         return length > 0 && Calls.LINUX.get().adviseHuge(segment.asSlice(skip, length));
+    }
+
+    /// Gives the pages of `segment`, which is mapped from a file and only read, back to the system until they are read
+    /// again; they stay in its file cache, but no longer count as this process' memory. Does nothing for other memory.
+    public static void giveUp(MemorySegment segment) {
+        if (!segment.isMapped() || !segment.isReadOnly() || Calls.LINUX.isEmpty()) {
+            return;
+        }
+        // Whole pages only: the neighbours may be in use.
+        long page = pageSize();
+        long skip = roundUp(segment.address(), page) - segment.address();
+        long length = (segment.byteSize() - skip) / page * page;
+        if (length > 0) {
+            Calls.LINUX.get().advise(segment.asSlice(skip, length), MADV_DONTNEED);
+        }
     }
 
     /// Bytes of an ordinary page.
@@ -186,8 +202,12 @@ public final class Memory {
         }
 
         boolean adviseHuge(MemorySegment segment) {
+            return advise(segment, MADV_HUGEPAGE);
+        }
+
+        boolean advise(MemorySegment segment, int advice) {
             try {
-                return (int) madvise.invokeExact(segment, segment.byteSize(), MADV_HUGEPAGE) == 0;
+                return (int) madvise.invokeExact(segment, segment.byteSize(), advice) == 0;
             } catch (Throwable e) {
                 throw new AssertionError(e);
             }

@@ -1,5 +1,6 @@
 package dev.espalier.natives.os;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -10,6 +11,7 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.OptionalDouble;
@@ -156,5 +158,30 @@ class MemoryTest {
         Path file = root.resolve(path);
         Files.createDirectories(file.getParent());
         Files.writeString(file, text);
+    }
+
+    @Test
+    void pagesOfAFileThatAreGivenUpComeBackWithTheirBytesAndOtherMemoryIsLeftAlone() throws IOException {
+        Path file = root.resolve("file");
+        byte[] bytes = new byte[3 * (int) MIB + 5];
+        for (int i = 0; i < bytes.length; i++) {
+            bytes[i] = (byte) (i * 31);
+        }
+        Files.write(file, bytes);
+        try (Arena arena = Arena.ofConfined();
+                FileChannel channel = FileChannel.open(file)) {
+            MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, bytes.length, arena);
+            assertArrayEquals(bytes, mapped.toArray(ValueLayout.JAVA_BYTE));
+            Memory.giveUp(mapped.asSlice(7, MIB));
+            Memory.giveUp(mapped.asSlice(5, 100));
+            Memory.giveUp(mapped);
+            assertArrayEquals(bytes, mapped.toArray(ValueLayout.JAVA_BYTE));
+            MemorySegment own = Memory.allocate(2 * MIB, arena);
+            own.fill((byte) 1);
+            Memory.giveUp(own);
+            Memory.giveUp(own.asReadOnly());
+            Memory.giveUp(MemorySegment.ofArray(bytes));
+            assertEquals(1, own.get(ValueLayout.JAVA_BYTE, MIB));
+        }
     }
 }

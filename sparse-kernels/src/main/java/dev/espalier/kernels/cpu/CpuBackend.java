@@ -17,8 +17,12 @@ import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import java.util.IdentityHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /// The reference backend: the host's own memory, vectors, and a fixed team of threads.
 public final class CpuBackend implements Backend {
@@ -107,6 +111,27 @@ public final class CpuBackend implements Backend {
     @Override
     public Linear linear(Tensor weight, WeightFormat format) {
         return format.pack(weight);
+    }
+
+    @Override
+    public List<Linear> linears(List<Tensor> weights, List<WeightFormat> formats) {
+        for (int i = 0; i < weights.size(); i++) {
+            KernelWarmUp.ask(formats.get(i), weights.get(i).dtype());
+        }
+        Linear[] packed = new Linear[weights.size()];
+        AtomicInteger next = new AtomicInteger();
+        try {
+            // Each thread takes the next matrix when it is done with one.
+            workers.rows(workers.threads(), 1, (from, to, thread) -> {
+                for (int i = next.getAndIncrement(); i < packed.length; i = next.getAndIncrement()) {
+                    packed[i] = linear(weights.get(i), formats.get(i));
+                }
+            });
+        } catch (RuntimeException | Error e) {
+            Arrays.stream(packed).filter(Objects::nonNull).forEach(Linear::close);
+            throw e;
+        }
+        return List.of(packed);
     }
 
     @Override

@@ -51,7 +51,9 @@ final class DenseTiles implements CpuLinear {
     /// Bytes of one row in all its tiles.
     private final long rowBytes;
 
-    private final long nonZeros;
+    /// -1 until somebody asks.
+    private long nonZeros = -1;
+
     private final MemorySegment memory;
 
     DenseTiles(Tensor dense) {
@@ -61,17 +63,26 @@ final class DenseTiles implements CpuLinear {
         tileRows = dtype == DType.F32 || VECTOR_BYTES < 64 ? 8 : 16;
         tileColumns = 64 / dtype.bytes();
         rowBytes = Math.ceilDiv(columns, tileColumns) * 64L;
-        nonZeros = NonZeros.count(dense);
         memory = Memory.allocate(Math.max(64, Math.ceilDiv(rows, tileRows) * (tileRows * rowBytes)), arena);
+        int whole = columns / tileColumns;
+        long stride = (long) columns * dtype.bytes();
         for (int row = 0; row < rows; row++) {
-            for (int column = 0; column < columns; column += tileColumns) {
-                long bytes = (long) Math.min(tileColumns, columns - column) * dtype.bytes();
+            copyRow(dense.segment(), row * stride, at(row, 0), whole);
+            long done = whole * 64L;
+            if (done < stride) {
                 MemorySegment.copy(
-                        dense.segment(),
-                        ((long) row * columns + column) * dtype.bytes(),
-                        memory,
-                        at(row, column),
-                        bytes);
+                        dense.segment(), row * stride + done, memory, at(row, whole * tileColumns), stride - done);
+            }
+        }
+    }
+
+    /// The first `whole` times 64 bytes of a row from `from` on, to the tiles from `to` on. Word by word: for so few bytes
+    /// a call that copies takes longer than the copy.
+    private void copyRow(MemorySegment source, long from, long to, int whole) {
+        long step = tileRows * 64L;
+        for (int tile = 0; tile < whole; tile++) {
+            for (long word = 0; word < 64; word += Long.BYTES) {
+                memory.set(Raw.LONG, to + tile * step + word, source.get(Raw.LONG, from + tile * 64L + word));
             }
         }
     }
@@ -108,7 +119,16 @@ final class DenseTiles implements CpuLinear {
     }
 
     @Override
-    public long nonZeros() {
+    public synchronized long nonZeros() {
+        if (nonZeros < 0) {
+            long count = 0;
+            // Columns beyond the matrix are zeros.
+            long elements = memory.byteSize() / dtype.bytes();
+            for (long i = 0; i < elements; i++) {
+                count += NonZeros.is(dtype, memory, i) ? 1 : 0;
+            }
+            nonZeros = count;
+        }
         return nonZeros;
     }
 

@@ -64,34 +64,45 @@ public final class KernelRate {
         return best;
     }
 
-    /// Runs a kernel on a tiny matrix until C2 has compiled it: it counts calls, and interpreted calls on large ones take
-    /// long. A kernel that stays slow is left as it is.
     private void warm(CpuLinear packed) {
-        if (!VectorCheck.compiled() || !warm.add(packed.format().name() + packed.dtype())) {
+        if (warm.add(packed.format().name() + packed.dtype())) {
+            DType dtype = packed.dtype() == DType.I8 ? DType.F32 : packed.dtype();
+            warmUp(packed.format(), dtype);
+        }
+    }
+
+    /// Runs a format's kernel on a tiny matrix until C2 has compiled it: it counts calls, and interpreted calls on large ones
+    /// take long. A kernel that stays slow is left as it is; so is one where the thread is interrupted.
+    public static void warmUp(WeightFormat format, DType dtype) {
+        if (!VectorCheck.compiled()) {
             return;
         }
-        try (Arena arena = Arena.ofShared()) {
-            DType dtype = packed.dtype() == DType.I8 ? DType.F32 : packed.dtype();
-            WeightFormat format = packed.format();
-            int columns = format instanceof NOfM pattern
-                    ? Math.ceilDiv(TINY_COLUMNS, pattern.group()) * pattern.group()
-                    : TINY_COLUMNS;
-            int apart = format instanceof NOfM pattern ? pattern.group() : 4;
-            Tensor tiny = Tensor.allocate(arena, dtype, TINY_ROWS, columns);
-            for (int row = 0; row < TINY_ROWS; row++) {
-                for (int column = row % apart; column < columns; column += apart) {
-                    tiny.set(row, column, 1f);
-                }
-            }
-            MemorySegment x = input(arena, columns);
-            MemorySegment y = output(arena, TINY_ROWS);
-            try (Linear small = format.pack(tiny)) {
-                long begin = System.nanoTime();
-                // 8192 weights take a compiled kernel a microsecond, interpreted it takes hundreds.
-                while (System.nanoTime() - begin < WARM_NANOS && least((CpuLinear) small, x, y, 1_000_000) > 6_000) {
-                    Thread.onSpinWait();
-                }
+        try (Arena arena = Arena.ofShared();
+                Linear small = format.pack(tiny(arena, format, dtype))) {
+            MemorySegment x = input(arena, small.columns());
+            MemorySegment y = output(arena, small.rows());
+            long begin = System.nanoTime();
+            // 8192 weights take a compiled kernel a microsecond, interpreted it takes hundreds.
+            while (System.nanoTime() - begin < WARM_NANOS
+                    && !Thread.currentThread().isInterrupted()
+                    && least((CpuLinear) small, x, y, 1_000_000) > 6_000) {
+                Thread.onSpinWait();
             }
         }
+    }
+
+    /// A matrix that every pattern of `format` fits.
+    public static Tensor tiny(Arena arena, WeightFormat format, DType dtype) {
+        int columns = format instanceof NOfM pattern
+                ? Math.ceilDiv(TINY_COLUMNS, pattern.group()) * pattern.group()
+                : TINY_COLUMNS;
+        int apart = format instanceof NOfM pattern ? pattern.group() : 4;
+        Tensor tiny = Tensor.allocate(arena, dtype, TINY_ROWS, columns);
+        for (int row = 0; row < TINY_ROWS; row++) {
+            for (int column = row % apart; column < columns; column += apart) {
+                tiny.set(row, column, 1f);
+            }
+        }
+        return tiny;
     }
 }

@@ -9,10 +9,17 @@ import dev.espalier.kernels.Backend;
 import dev.espalier.kernels.Backend.Activation;
 import dev.espalier.kernels.Backend.Attention;
 import dev.espalier.kernels.Backend.Norm;
+import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.WeightFormat;
+import dev.espalier.kernels.format.Bitmask;
+import dev.espalier.kernels.format.Dense;
+import dev.espalier.kernels.format.NOfM;
+import dev.espalier.kernels.format.Swell;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.function.DoubleUnaryOperator;
@@ -348,5 +355,36 @@ class CpuBackendTest {
         Tensor copy = Tensor.allocate(arena, DType.F32, x.rows(), x.columns());
         MemorySegment.copy(x.segment(), 0, copy.segment(), 0, x.bytes());
         return copy;
+    }
+
+    @Test
+    void severalMatricesArePackedAsOneByOneAndAFaultOfOneEndsAll() {
+        try (CpuBackend backend = new CpuBackend(3);
+                Arena arena = Arena.ofConfined()) {
+            List<Tensor> weights = new ArrayList<>();
+            List<WeightFormat> formats = new ArrayList<>();
+            for (int i = 0; i < 7; i++) {
+                Tensor weight = Tensor.allocate(arena, DType.BF16, 5 + i, 64);
+                for (int row = 0; row < weight.rows(); row++) {
+                    weight.set(row, (row * 7 + i) % 64, row + 1f);
+                }
+                weights.add(weight);
+                formats.add(List.of(Dense.tiled(), Bitmask.of(), Swell.of()).get(i % 3));
+            }
+            List<Linear> packed = backend.linears(weights, formats);
+            for (int i = 0; i < 7; i++) {
+                Tensor back = Tensor.allocate(arena, DType.BF16, weights.get(i).rows(), 64);
+                packed.get(i).unpack(back);
+                assertEquals(formats.get(i), packed.get(i).format());
+                assertArrayEquals(weights.get(i).toFloats(), back.toFloats());
+            }
+            packed.forEach(Linear::close);
+            weights.get(4).set(0, 1, 1f);
+            weights.get(4).set(0, 2, 1f);
+            weights.get(4).set(0, 3, 1f);
+            formats.set(4, NOfM.of(2, 4));
+            assertThrows(IllegalArgumentException.class, () -> backend.linears(weights, formats));
+            assertEquals(List.of(), backend.linears(List.of(), List.of()));
+        }
     }
 }
