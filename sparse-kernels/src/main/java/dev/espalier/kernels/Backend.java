@@ -33,8 +33,8 @@ public interface Backend extends AutoCloseable {
     /// the tensor's memory instead of copying it.
     Linear linear(Tensor weight, WeightFormat format);
 
-    /// [#linear(Tensor, WeightFormat)] of several, weight i in format i, side by side where the backend has threads for it.
-    /// If one fails the others are closed.
+    /// [#linear(Tensor, WeightFormat)] of several, weight i in format i, side by side where the backend has threads for it;
+    /// the weights' memory must be open to all threads. If one fails the others are closed.
     default List<Linear> linears(List<Tensor> weights, List<WeightFormat> formats) {
         List<Linear> packed = new ArrayList<>();
         try {

@@ -360,7 +360,7 @@ class CpuBackendTest {
     @Test
     void severalMatricesArePackedAsOneByOneAndAFaultOfOneEndsAll() {
         try (CpuBackend backend = new CpuBackend(3);
-                Arena arena = Arena.ofConfined()) {
+                Arena arena = Arena.ofShared()) {
             List<Tensor> weights = new ArrayList<>();
             List<WeightFormat> formats = new ArrayList<>();
             for (int i = 0; i < 7; i++) {
