@@ -35,6 +35,7 @@ import picocli.CommandLine.Parameters;
             "Examples:",
             "  espalier bench decode random:llama-1b --formats dense,bitmask@0.5,bitmask@0.7,2:4",
             "  espalier bench decode FOLDER --formats auto@0.5,csr@0.9 --json",
+            "  espalier bench decode PRUNED --formats bitmask@own,swell@own,auto@own",
         })
 final class BenchDecodeCommand implements Callable<Integer> {
     @Parameters(paramLabel = "MODEL", description = "A model folder, demo-llama, demo-opt, or random:SHAPE.")
@@ -46,7 +47,8 @@ final class BenchDecodeCommand implements Callable<Integer> {
             split = ",",
             defaultValue = "dense,bitmask@0.5,bitmask@0.7,2:4",
             description =
-                    "What to compare; dense, dense-int8 and N:M need no sparsity; auto@0.5 takes what would be chosen."
+                    "What to compare; dense, dense-int8 and N:M need no sparsity; auto@0.5 takes what would be chosen;"
+                            + " swell@own keeps the zeros that the model has, as a pruned one."
                             + " Default: ${DEFAULT-VALUE}.")
     private List<String> formats;
 
@@ -104,8 +106,9 @@ final class BenchDecodeCommand implements Callable<Integer> {
     private static long memory(Checkpoint checkpoint, List<Candidate> candidates) {
         double share = 0;
         for (Candidate candidate : candidates) {
-            boolean dense = !candidate.prunes() || candidate.format().startsWith("dense");
-            share += dense ? 1 : 1 - candidate.sparsity() + 1.0 / 16;
+            boolean dense = candidate.format().startsWith("dense");
+            double kept = candidate.prunes() ? 1 - candidate.sparsity() : 1;
+            share += dense ? 1 : kept + 1.0 / 16;
         }
         return (long) (share * checkpoint.bytes());
     }

@@ -282,6 +282,29 @@ class ModelCommandsTest {
     }
 
     @Test
+    void benchKeepsTheZerosOfAPrunedModelIfAskedTo() {
+        String pruned = temp.resolve("pruned").toString();
+        Cli.json("prune", LLAMA, "--method", "magnitude", "--sparsity", "0.6", "--out", pruned);
+        JsonNode bench = Cli.json(
+                "bench",
+                "decode",
+                pruned,
+                "--formats",
+                "bitmask@own,swell-int8@own,auto@own",
+                "--rounds",
+                "1",
+                "--seconds",
+                "0.001");
+        assertEquals(4, bench.path("runs").size());
+        for (JsonNode run : bench.path("runs")) {
+            assertEquals(0.6, run.path("sparsity").asDouble(), 0.02, run.toString());
+        }
+        assertEquals("swell-int8", bench.path("runs").get(2).path("format").asText());
+        refused(2, words("bench", "decode", pruned, "--formats", "bitmask@mine"), "not a number");
+        refused(2, words("bench", "decode", pruned, "--formats", "bitmask@1"), "own");
+    }
+
+    @Test
     void benchComparesEveryFormatWithDense() {
         JsonNode bench = Cli.json(
                 "bench", "decode", LLAMA, "--formats", "bitmask@0.5,2:4,dense", "--rounds", "3", "--seconds", "0.01");

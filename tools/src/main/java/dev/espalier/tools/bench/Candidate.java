@@ -19,6 +19,9 @@ import java.util.regex.Pattern;
 public record Candidate(String format, int kept, int group, double sparsity) {
     private static final Pattern N_OF_M = Pattern.compile("(\\d{1,3}):(\\d{1,3})(-int8)?");
 
+    /// In place of a sparsity: the zeros that the weights have.
+    private static final String OWN = "own";
+
     /// The dense weights as they are.
     public static final Candidate DENSE = new Candidate("dense", 0, 0, Double.NaN);
 
@@ -56,12 +59,17 @@ public record Candidate(String format, int kept, int group, double sparsity) {
             return new Candidate(format, 0, 0, Double.NaN);
         }
         if (at < 0 && !format.equals("dense")) {
-            throw new InputException("--formats %s: it needs a sparsity, as in %s@0.5.".formatted(name, format));
+            throw new InputException(
+                    "--formats %s: it needs a sparsity, as in %s@0.5, or @own for the zeros that are there."
+                            .formatted(name, format));
         }
         return at < 0 ? DENSE : new Candidate(format, 0, 0, sparsity(name, at));
     }
 
     private static double sparsity(String name, int at) {
+        if (name.substring(at + 1).equals(OWN)) {
+            return Double.NaN;
+        }
         try {
             double sparsity = Double.parseDouble(name.substring(at + 1));
             if (sparsity >= 0 && sparsity < 1) {
@@ -70,7 +78,9 @@ public record Candidate(String format, int kept, int group, double sparsity) {
         } catch (NumberFormatException e) {
             throw new InputException("--formats %s: what follows the @ is not a number.".formatted(name), e);
         }
-        throw new InputException("--formats %s: a sparsity is at least 0 and below 1.".formatted(name));
+        throw new InputException(
+                "--formats %s: a sparsity is at least 0 and below 1, or `own` for the zeros that are there."
+                        .formatted(name));
     }
 
     /// `unstructured`, or N:M.
@@ -85,7 +95,10 @@ public record Candidate(String format, int kept, int group, double sparsity) {
 
     /// What a table calls it: `bitmask@0.5`.
     public String label() {
-        return group == 0 && prunes() ? format + "@" + String.format(Locale.ROOT, "%s", sparsity) : format;
+        if (group != 0 || equals(DENSE) || format.equals("dense-int8") && !prunes()) {
+            return format;
+        }
+        return format + "@" + (prunes() ? String.format(Locale.ROOT, "%s", sparsity) : OWN);
     }
 
     /// The choice of this format, refusing what it cannot hold.
