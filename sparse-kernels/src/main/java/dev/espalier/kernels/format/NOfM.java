@@ -348,34 +348,18 @@ public final class NOfM implements WeightFormat {
                 long to = target + 4L * (row - rowFrom) * stride;
                 Raw.ALL.asSlice(to, 4L * (colTo - colFrom)).fill((byte) 0);
             }
-            int stored = Math.ceilDiv(columns, m) * n;
-            int last = Math.min(stored, Math.ceilDiv(colTo, m) * n);
-            for (int row = rowFrom; row < rowTo; row += LANES) {
-                int lanes = Math.min(LANES, rowTo - row);
-                long to = target + 4L * (row - rowFrom) * stride;
-                int group = colFrom / m;
-                for (int step = group * n; step < last; group++) {
-                    int base = group * m - colFrom;
-                    for (int end = step + n; step < end; step++) {
-                        scatter(row, step, base, colTo - colFrom, to, lanes, 4L * stride);
-                    }
+            int last = Math.min(blocks, Math.ceilDiv(Math.ceilDiv(colTo, m) * n, steps));
+            Scatter scatter = new Scatter(dtype, LANES, field, steps, steps, scales);
+            int[] groups = new int[steps];
+            for (int block = colFrom / m * n / steps; block < last; block++) {
+                for (int step = 0; step < steps; step++) {
+                    groups[step] = (block * steps + step) / n * m - colFrom;
                 }
-            }
-        }
-
-        /// One step of a slice into a panel `columns` wide.
-        private void scatter(int row, int step, int base, int columns, long panel, int lanes, long stride) {
-            long word = index(row, step);
-            long value = value(row, step);
-            int shift = step % steps * field;
-            int mask = (1 << field) - 1;
-            for (int lane = 0; lane < lanes; lane++) {
-                float weight = Weights.value(dtype, value + 4L * lane);
-                int column = base + (Raw.ALL.get(Raw.INT, word + 4L * lane) >>> shift & mask);
-                // The filling of a group names its column 0, which may hold a weight.
-                if (weight != 0 && column >= 0 && column < columns) {
-                    float scaled = scales == null ? weight : weight * scales[row + lane];
-                    Raw.ALL.set(Raw.FLOAT, panel + stride * lane + 4L * column, scaled);
+                for (int row = rowFrom; row < rowTo; row += LANES) {
+                    int lanes = Math.min(LANES, rowTo - row);
+                    long to = target + 4L * (row - rowFrom) * stride;
+                    long at = memory + ((long) (row / LANES) * blocks + block) * blockBytes;
+                    scatter.block(at, row, groups, to, lanes, colTo - colFrom, 4L * stride);
                 }
             }
         }

@@ -387,33 +387,19 @@ public final class Swell implements WeightFormat {
                         .asSlice(target + 4L * (row - rowFrom) * stride, 4L * (colTo - colFrom))
                         .fill((byte) 0);
             }
+            Scatter scatter = new Scatter(dtype, LANES, FIELD, steps, WORD_STEPS, scales);
+            int[] windows = new int[steps];
             for (int row = rowFrom; row < rowTo; row += LANES) {
                 int lanes = Math.min(LANES, rowTo - row);
                 long to = target + 4L * (row - rowFrom) * stride;
-                long last = starts[row / LANES + 1] * steps;
-                for (long step = first(row, colFrom); step < last; step++) {
-                    int base = base(step) - colFrom;
-                    if (base >= colTo - colFrom) {
+                for (long block = first(row, colFrom) / steps; block < starts[row / LANES + 1]; block++) {
+                    for (int step = 0; step < steps; step++) {
+                        windows[step] = base(block * steps + step) - colFrom;
+                    }
+                    if (windows[0] >= colTo - colFrom) {
                         break;
                     }
-                    long block = blocks + step / steps * blockBytes;
-                    scatter(block, (int) (step % steps), base, colTo - colFrom, to, lanes, 4L * stride, row);
-                }
-            }
-        }
-
-        /// One step of a slice into a panel `columns` wide.
-        private void scatter(long block, int step, int base, int columns, long panel, int lanes, long stride, int row) {
-            long word = word(block, 0, step);
-            long value = value(block, 0, step);
-            int shift = step % WORD_STEPS * FIELD;
-            for (int lane = 0; lane < lanes; lane++) {
-                float weight = Weights.value(dtype, value + 4L * lane);
-                int column = base + (Raw.ALL.get(Raw.INT, word + 4L * lane) >>> shift & WINDOW - 1);
-                // A filled slot names some column, which another step may serve.
-                if (weight != 0 && column >= 0 && column < columns) {
-                    float scaled = scales == null ? weight : weight * scales[row + lane];
-                    Raw.ALL.set(Raw.FLOAT, panel + stride * lane + 4L * column, scaled);
+                    scatter.block(blocks + block * blockBytes, row, windows, to, lanes, colTo - colFrom, 4L * stride);
                 }
             }
         }

@@ -1,0 +1,102 @@
+package dev.espalier.kernels.format;
+
+import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.Sums;
+import dev.espalier.tensor.DType;
+import java.lang.foreign.ValueLayout;
+
+/// Writes the weights of blocks whose lanes are rows into panels of float32, as [Swell] and [NOfM] store them: index words,
+/// then values, step by step.
+///
+/// ```
+///   | words: 32 / field steps a word | values: 32-bit lanes, as many steps in each as fit |
+/// ```
+///
+/// A slot that holds no weight, or one outside the panel, is written to a place that nobody reads: which slots those are is
+/// not to be predicted, and a wrong guess costs more than a store.
+final class Scatter {
+    private final DType dtype;
+    private final int lanes;
+    private final int field;
+    private final int steps;
+    private final int wordSteps;
+    private final long firstValue;
+    /// One a row for bytes, else null.
+    private final float[] scales;
+
+    /// Of blocks of `steps` steps and `lanes` rows, whose indices have `field` bits, `wordSteps` of them a word.
+    Scatter(DType dtype, int lanes, int field, int steps, int wordSteps, float[] scales) {
+        this.dtype = dtype;
+        this.lanes = lanes;
+        this.field = field;
+        this.steps = steps;
+        this.wordSteps = wordSteps;
+        this.firstValue = 4L * lanes * Math.ceilDiv(steps, wordSteps);
+        this.scales = scales;
+    }
+
+    /// The block at `block`, whose first row is `row`, into a panel of `rows` rows and `columns` columns, zeros where
+    /// nothing is written; step s's indices count from column `bases[s]` of the panel, which may lie outside.
+    void block(long block, int row, int[] bases, long panel, int rows, int columns, long strideBytes) {
+        long nowhere = Sums.scratch();
+        for (int lane = 0; lane < rows; lane++) {
+            long to = panel + lane * strideBytes;
+            switch (dtype) {
+                case F32 -> singles(block, lane, bases, columns, to, nowhere);
+                case I8 -> bytes(block, lane, bases, columns, to, nowhere, scales[row + lane]);
+                default -> halves(block, lane, bases, columns, to, nowhere);
+            }
+        }
+    }
+
+    private void halves(long block, int lane, int[] bases, int columns, long to, long nowhere) {
+        int shift = Weights.shift(dtype);
+        int low = Weights.lowMask(dtype);
+        float factor = Weights.scale(dtype) * Weights.scale(dtype);
+        int mask = (1 << field) - 1;
+        long value = block + firstValue + 4L * lane;
+        long words = block + 4L * lane;
+        for (int s = 0; s < steps; words += 4L * lanes) {
+            int word = Raw.ALL.get(Raw.INT, words);
+            for (int end = Math.min(steps, s + wordSteps); s < end; s++) {
+                int bits = Raw.ALL.get(Raw.SHORT, value + 4L * lanes * (s >> 1) + 2L * (s & 1));
+                int column = bases[s] + (word & mask);
+                long at = bits != 0 & column >= 0 & column < columns ? to + 4L * column : nowhere;
+                Raw.ALL.set(Raw.FLOAT, at, Float.intBitsToFloat(bits << 16 >> shift & low) * factor);
+                word >>>= field;
+            }
+        }
+    }
+
+    private void bytes(long block, int lane, int[] bases, int columns, long to, long nowhere, float scale) {
+        int mask = (1 << field) - 1;
+        long value = block + firstValue + 4L * lane;
+        long words = block + 4L * lane;
+        for (int s = 0; s < steps; words += 4L * lanes) {
+            int word = Raw.ALL.get(Raw.INT, words);
+            for (int end = Math.min(steps, s + wordSteps); s < end; s++) {
+                int bits = Raw.ALL.get(ValueLayout.JAVA_BYTE, value + 4L * lanes * (s >> 2) + (s & 3));
+                int column = bases[s] + (word & mask);
+                long at = bits != 0 & column >= 0 & column < columns ? to + 4L * column : nowhere;
+                Raw.ALL.set(Raw.FLOAT, at, bits * scale);
+                word >>>= field;
+            }
+        }
+    }
+
+    private void singles(long block, int lane, int[] bases, int columns, long to, long nowhere) {
+        int mask = (1 << field) - 1;
+        long value = block + firstValue + 4L * lane;
+        long words = block + 4L * lane;
+        for (int s = 0; s < steps; words += 4L * lanes) {
+            int word = Raw.ALL.get(Raw.INT, words);
+            for (int end = Math.min(steps, s + wordSteps); s < end; s++) {
+                int bits = Raw.ALL.get(Raw.INT, value + 4L * lanes * s);
+                int column = bases[s] + (word & mask);
+                long at = bits != 0 & column >= 0 & column < columns ? to + 4L * column : nowhere;
+                Raw.ALL.set(Raw.INT, at, bits);
+                word >>>= field;
+            }
+        }
+    }
+}
