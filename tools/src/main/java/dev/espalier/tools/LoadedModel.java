@@ -3,6 +3,7 @@ package dev.espalier.tools;
 import dev.espalier.checkpoint.Checkpoint;
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.cpu.CpuBackend;
+import dev.espalier.kernels.format.KernelWarmUp;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.model.Model;
 import dev.espalier.natives.os.Memory;
@@ -56,7 +57,7 @@ final class LoadedModel implements AutoCloseable {
             Tokenizer tokenizer = tokenizer(checkpoint).orElse(null);
             backend = new CpuBackend(options.threads(CpuBackend.defaultThreads()));
             VectorCheck.problem().ifPresent(problem -> output.note("note: %s", problem));
-            Model model = Model.load(checkpoint, backend, formats.apply(backend), options.head());
+            Model model = Model.load(checkpoint, backend, KernelWarmUp.around(formats.apply(backend)), options.head());
             model.notices().forEach(notice -> output.note("note: %s", notice));
             if (ModelSource.random(name)) {
                 output.note("note: the weights of %s are random numbers, for timing only", name);

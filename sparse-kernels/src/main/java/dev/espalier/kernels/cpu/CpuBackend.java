@@ -115,9 +115,6 @@ public final class CpuBackend implements Backend {
 
     @Override
     public List<Linear> linears(List<Tensor> weights, List<WeightFormat> formats) {
-        for (int i = 0; i < weights.size(); i++) {
-            KernelWarmUp.ask(formats.get(i), weights.get(i).dtype());
-        }
         Linear[] packed = new Linear[weights.size()];
         AtomicInteger next = new AtomicInteger();
         try {

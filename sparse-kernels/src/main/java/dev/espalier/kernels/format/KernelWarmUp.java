@@ -1,8 +1,9 @@
-package dev.espalier.kernels.cpu;
+package dev.espalier.kernels.format;
 
+import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.WeightFormat;
-import dev.espalier.kernels.format.KernelRate;
+import dev.espalier.kernels.cpu.CpuBackend;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
@@ -14,7 +15,7 @@ import java.util.concurrent.ConcurrentHashMap;
 /// interpreted, it takes seconds.
 ///
 /// Once a process and kernel, in a daemon thread that nobody waits for.
-final class KernelWarmUp {
+public final class KernelWarmUp {
     private static final Set<String> ASKED = ConcurrentHashMap.newKeySet();
     private static final int TOKENS = 24;
     private static final long GEMM_NANOS = 1_500_000_000L;
@@ -24,8 +25,25 @@ final class KernelWarmUp {
 
     private KernelWarmUp() {}
 
+    /// `choice`, but what it chooses is warmed up from then on.
+    public static FormatChoice around(FormatChoice choice) {
+        return new FormatChoice() {
+            @Override
+            public void expect(long bytes) {
+                choice.expect(bytes);
+            }
+
+            @Override
+            public WeightFormat choose(Tensor dense) {
+                WeightFormat format = choice.choose(dense);
+                ask(format, dense.dtype());
+                return format;
+            }
+        };
+    }
+
     /// Starts to warm up what multiplies matrices of `dtype` in `format`, unless that was asked for before.
-    static void ask(WeightFormat format, DType dtype) {
+    private static void ask(WeightFormat format, DType dtype) {
         if (dtype != DType.I8 && VectorCheck.compiled() && ASKED.add(format.name() + " " + dtype)) {
             Thread.ofPlatform().daemon().name("espalier-warm-up").start(() -> run(format, dtype));
         }
