@@ -201,7 +201,7 @@ final class PruneOptions {
         if (calibration != null && !calibration.equals(SELF) && !Files.isReadable(Path.of(calibration))) {
             throw new InputException("--calibration " + calibration + ": there is no such file, or it cannot be read.");
         }
-        if (out != null && !(resume && FinishedRun.in(out))) {
+        if (out != null && !finished()) {
             CheckpointWriter.requireFree(out);
         }
         if (report != null) {

@@ -72,7 +72,7 @@ public final class KernelRate {
     }
 
     /// Runs a format's kernel on a tiny matrix until C2 has compiled it: it counts calls, and interpreted calls on large ones
-    /// take long. A kernel that stays slow is left as it is; so is one where the thread is interrupted.
+    /// take long. A kernel that stays slow is left as it is.
     public static void warmUp(WeightFormat format, DType dtype) {
         if (!VectorCheck.compiled()) {
             return;
@@ -83,9 +83,7 @@ public final class KernelRate {
             MemorySegment y = output(arena, small.rows());
             long begin = System.nanoTime();
             // 8192 weights take a compiled kernel a microsecond, interpreted it takes hundreds.
-            while (System.nanoTime() - begin < WARM_NANOS
-                    && !Thread.currentThread().isInterrupted()
-                    && least((CpuLinear) small, x, y, 1_000_000) > 6_000) {
+            while (System.nanoTime() - begin < WARM_NANOS && least((CpuLinear) small, x, y, 1_000_000) > 6_000) {
                 Thread.onSpinWait();
             }
         }
