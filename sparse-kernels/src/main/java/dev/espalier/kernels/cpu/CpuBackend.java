@@ -146,8 +146,12 @@ public final class CpuBackend implements Backend {
                     ? y.segment()
                     : y.segment().asSlice((long) token * y.columns() * 4, y.columns() * 4L);
             prepare(matrix.input(), x.segment(), (long) token * x.columns(), x.columns());
-            gemvLoop.set(matrix, input.memory, result, shift);
+            gemvLoop.set(matrix, input.memory, result);
             workers.rows(weight.rows(), matrix.grain(), gemvLoop);
+            if (shift != null) {
+                // Not by the threads: the rows that a range stands for are the format's own.
+                Elementwise.add(shift, 0, result, 0, weight.rows());
+            }
         }
     }
 
@@ -400,21 +404,16 @@ public final class CpuBackend implements Backend {
         private CpuLinear matrix;
         private MemorySegment x;
         private MemorySegment y;
-        private MemorySegment bias;
 
-        void set(CpuLinear matrix, MemorySegment x, MemorySegment y, MemorySegment bias) {
+        void set(CpuLinear matrix, MemorySegment x, MemorySegment y) {
             this.matrix = matrix;
             this.x = x;
             this.y = y;
-            this.bias = bias;
         }
 
         @Override
         public void run(int from, int to, int thread) {
             matrix.multiply(x, y, from, to);
-            if (bias != null) {
-                Elementwise.add(bias, from, y, from, to - from);
-            }
         }
     }
 }

@@ -15,10 +15,11 @@ public interface CpuLinear extends Linear, PanelSource {
     /// Ranges of rows that [#multiply] is given begin and end at multiples of this, or at the last row.
     int grain();
 
-    /// y[r] = Σ W[r, c] x[c] for rows `from` (inclusive) to `to` (exclusive).
+    /// y[r] = Σ W[r, c] x[c] for as many rows as lie in places `from` (inclusive) to `to` (exclusive): ranges that cover 0 to
+    /// the number of rows write each row once, in an order of the format's own.
     ///
     /// @param x the token's activations as [#input] says, 64-byte aligned and padded as [Input] says
-    /// @param y float32, all rows; only `from` to `to` are written
+    /// @param y float32, all rows; only those of the range are written
     void multiply(MemorySegment x, MemorySegment y, int from, int to);
 
     /// How a token's activations lie in memory; prepared once a token for all matrices that read them.

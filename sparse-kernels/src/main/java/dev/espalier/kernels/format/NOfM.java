@@ -108,15 +108,14 @@ public final class NOfM implements WeightFormat {
         if (dense.columns() % group != 0) {
             return "its %d columns are no multiple of %d".formatted(dense.columns(), group);
         }
-        for (int row = 0; row < dense.rows(); row++) {
-            for (int column = 0; column < dense.columns(); column += group) {
-                int count = 0;
-                for (int c = column; c < column + group; c++) {
-                    count +=
-                            Weights.bits(dense.dtype(), dense.segment(), (long) row * dense.columns() + c) == 0 ? 0 : 1;
-                }
-                if (count > kept) {
-                    return "row %d keeps %d of columns %d to %d".formatted(row, count, column, column + group - 1);
+        KeptRow row = new KeptRow(dense);
+        for (int r = 0; r < dense.rows(); r++) {
+            int count = row.read(r);
+            for (int i = 0; i + kept < count; i++) {
+                int first = row.column(i) / group * group;
+                if (row.column(i + kept) < first + group) {
+                    return "row %d keeps %d of columns %d to %d"
+                            .formatted(r, row.before(first + group) - i, first, first + group - 1);
                 }
             }
         }
@@ -183,24 +182,24 @@ public final class NOfM implements WeightFormat {
         }
 
         private long write(Tensor dense) {
-            long count = 0;
+            KeptRow kept = new KeptRow(dense);
+            long all = 0;
             for (int row = 0; row < rows; row++) {
-                for (int g = 0; g * m < columns; g++) {
-                    int step = g * n;
-                    for (int c = g * m; c < Math.min(columns, g * m + m); c++) {
-                        int bits = Weights.bits(dtype, dense.segment(), (long) row * columns + c);
-                        if (bits != 0) {
-                            long word = index(row, step);
-                            int place = (c - g * m) << step % steps * field;
-                            Raw.ALL.set(Raw.INT, word, Raw.ALL.get(Raw.INT, word) | place);
-                            Weights.store(dtype, value(row, step), bits);
-                            step++;
-                            count++;
-                        }
-                    }
+                int count = kept.read(row);
+                all += count;
+                int group = -1;
+                int step = 0;
+                for (int i = 0; i < count; i++) {
+                    int g = kept.column(i) / m;
+                    step = g == group ? step + 1 : g * n;
+                    group = g;
+                    long word = index(row, step);
+                    int place = (kept.column(i) - g * m) << step % steps * field;
+                    Raw.ALL.set(Raw.INT, word, Raw.ALL.get(Raw.INT, word) | place);
+                    Weights.store(dtype, value(row, step), kept.bits(i));
                 }
             }
-            return count;
+            return all;
         }
 
         private long block(int row, int step) {
@@ -351,15 +350,17 @@ public final class NOfM implements WeightFormat {
             int last = Math.min(blocks, Math.ceilDiv(Math.ceilDiv(colTo, m) * n, steps));
             Scatter scatter = new Scatter(dtype, LANES, field, steps, steps, scales);
             int[] groups = new int[steps];
-            for (int block = colFrom / m * n / steps; block < last; block++) {
-                for (int step = 0; step < steps; step++) {
-                    groups[step] = (block * steps + step) / n * m - colFrom;
+            for (int row = rowFrom; row < rowTo; row += LANES) {
+                scatter.clear();
+                for (int r = row; r < Math.min(rowTo, row + LANES); r++) {
+                    scatter.add(r - row, r, target + 4L * (r - rowFrom) * stride);
                 }
-                for (int row = rowFrom; row < rowTo; row += LANES) {
-                    int lanes = Math.min(LANES, rowTo - row);
-                    long to = target + 4L * (row - rowFrom) * stride;
+                for (int block = colFrom / m * n / steps; block < last; block++) {
+                    for (int step = 0; step < steps; step++) {
+                        groups[step] = (block * steps + step) / n * m - colFrom;
+                    }
                     long at = memory + ((long) (row / LANES) * blocks + block) * blockBytes;
-                    scatter.block(at, row, groups, to, lanes, colTo - colFrom, 4L * stride);
+                    scatter.block(at, groups, colTo - colFrom);
                 }
             }
         }

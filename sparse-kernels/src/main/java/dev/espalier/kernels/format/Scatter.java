@@ -23,6 +23,12 @@ final class Scatter {
     private final long firstValue;
     /// One a row for bytes, else null.
     private final float[] scales;
+    /// The lanes that are wanted, and for each its row and the address of its columns in the panel.
+    private final int[] wanted;
+
+    private final int[] rows;
+    private final long[] targets;
+    private int count;
 
     /// Of blocks of `steps` steps and `lanes` rows, whose indices have `field` bits, `wordSteps` of them a word.
     Scatter(DType dtype, int lanes, int field, int steps, int wordSteps, float[] scales) {
@@ -33,18 +39,37 @@ final class Scatter {
         this.wordSteps = wordSteps;
         this.firstValue = 4L * lanes * Math.ceilDiv(steps, wordSteps);
         this.scales = scales;
+        wanted = new int[lanes];
+        rows = new int[lanes];
+        targets = new long[lanes];
     }
 
-    /// The block at `block`, whose first row is `row`, into a panel of `rows` rows and `columns` columns, zeros where
-    /// nothing is written; step s's indices count from column `bases[s]` of the panel, which may lie outside.
-    void block(long block, int row, int[] bases, long panel, int rows, int columns, long strideBytes) {
+    /// Wants no lane any more.
+    void clear() {
+        count = 0;
+    }
+
+    /// Wants lane `lane`, which is row `row`, at address `to`, where the panel's first column of that row lies.
+    void add(int lane, int row, long to) {
+        wanted[count] = lane;
+        rows[count] = row;
+        targets[count] = to;
+        count++;
+    }
+
+    boolean isEmpty() {
+        return count == 0;
+    }
+
+    /// The wanted lanes of the block at `block` into a panel of `columns` columns, which holds zeros where nothing is
+    /// written; step s's indices count from column `bases[s]` of the panel, which may lie outside.
+    void block(long block, int[] bases, int columns) {
         long nowhere = Sums.scratch();
-        for (int lane = 0; lane < rows; lane++) {
-            long to = panel + lane * strideBytes;
+        for (int i = 0; i < count; i++) {
             switch (dtype) {
-                case F32 -> singles(block, lane, bases, columns, to, nowhere);
-                case I8 -> bytes(block, lane, bases, columns, to, nowhere, scales[row + lane]);
-                default -> halves(block, lane, bases, columns, to, nowhere);
+                case F32 -> singles(block, wanted[i], bases, columns, targets[i], nowhere);
+                case I8 -> bytes(block, wanted[i], bases, columns, targets[i], nowhere, scales[rows[i]]);
+                default -> halves(block, wanted[i], bases, columns, targets[i], nowhere);
             }
         }
     }

@@ -3,7 +3,6 @@ package dev.espalier.kernels.format;
 import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
-import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
@@ -12,17 +11,15 @@ import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorOperators;
-import jdk.incubator.vector.VectorSpecies;
-
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.stream.IntStream;
 /// Any mask: a window of x slides over the columns, and rows take from it what they keep (sliding-window ELL).
 ///
 /// A vector's lanes are the rows of a slice, L (16, 8 or 4), as many as the machine's vectors have 32-bit lanes. A *step*
 /// serves at most one kept weight of each row, all of them inside W consecutive columns: its base is the lowest column of
-/// the slice that is not served yet; a row whose next weight lies beyond the window is filled with a zero. W is 32 with 16
-/// lanes, otherwise L.
+/// the slice that is not served yet; a row whose next weight lies beyond the window is filled with a zero. W is 2 L; L for
+/// bytes in vectors of 8 or 4 lanes where many are kept, because there the second lookup costs more than the filling.
 ///
 /// ```
 ///   bases   | u16 step 0 | u16 step 1 | ... | next block ...                       (a stream of its own)
@@ -37,18 +34,30 @@ import jdk.incubator.vector.VectorSpecies;
 ///
 /// The kernel loads W floats of x from the base on, permutes them by the index words and multiplies: no gather, no sum over
 /// lanes at the end, x in float32. Bytes a weight: `d · fill · (b + 4/s + 2/L)`, where d is the fraction kept, b the bytes of
-/// a value, s the steps a word, and fill is how many slots a kept weight takes. With random masks and W = 32 fill is about
-/// 1.06 at 50 %, 1.13 at 70 %, 1.2 at 80 %, 1.4 at 90 %; with W = 8 1.2, 1.4, 1.7, 2.3. Pays from about 60 % on; on machines
-/// without AVX-512 it is the format for any mask.
+/// a value, s the steps a word, and fill is how many slots a kept weight takes. With random masks fill is about 1.06 at 50 %,
+/// 1.13 at 70 %, 1.2 at 80 %, 1.4 at 90 % for L = 16; 1.09, 1.19, 1.3, 1.6 for L = 8, W = 16. Pays from about 60 % on; on
+/// machines without AVX-512 it is the format for any mask.
+///
+/// A slice takes at least as many steps as its fullest row has weights. Where rows differ in that, as they do in real masks,
+/// each 128 rows are sorted by their number of weights before they are cut into slices; the products are put back in order as
+/// they are stored. ALPS' masks of SmolLM2-135M at 80 % then have 1.18 to 1.28 slots a weight instead of 1.22 to 1.85 (L = 16).
 ///
 /// In `swell-int8`, which is not exact, values are bytes with one scale a row ([Int8]).
-public final class Swell implements WeightFormat {
-    private static final int LANES = Kernel.LANES;
-    private static final int WINDOW = Kernel.WINDOW;
-    /// Bits of an index.
-    private static final int FIELD = LANES == 16 ? 5 : 4;
 
+public final class Swell implements WeightFormat {
+    private static final int LANES = SwellKernels.LANES;
+    private static final int FIELD = SwellKernels.FIELD;
     private static final int WORD_STEPS = 32 / FIELD;
+
+    /// Rows that are sorted among themselves: few enough for a panel to find its rows.
+    private static final int SORTED = 128;
+
+    /// Rows are sorted if that saves more than a tenth of the slots that the fullest rows ask for.
+    private static final double WORTH = 0.9;
+
+    /// From this fraction on bytes look up one vector in narrow lanes.
+    private static final double DENSE_BYTES = 0.25;
+
     private static final int MAX_COLUMNS = 1 << 16;
 
     private static final Swell EXACT = new Swell(false);
@@ -109,12 +118,16 @@ public final class Swell implements WeightFormat {
         private final DType dtype;
         private final int rows;
         private final int columns;
+        /// Columns that a step reaches.
+        private final int window;
         /// Steps in a block.
         private final int steps;
 
         private final long blockBytes;
         /// One a row for bytes, else null.
         private final float[] scales;
+        /// Which row lies at each place, lane by lane and slice by slice; null if they lie in order.
+        private final int[] order;
         /// Blocks before each slice, and in all.
         private final long[] starts;
 
@@ -135,20 +148,18 @@ public final class Swell implements WeightFormat {
             int words = dtype == DType.I8 && LANES == 16 ? 2 : 1;
             steps = words * WORD_STEPS;
             blockBytes = 4L * LANES * words + (long) steps * LANES * dtype.bytes();
+            int[] counts = counts(dense);
+            nonZeros = Arrays.stream(counts).asLongStream().sum();
+            boolean near = dtype == DType.I8 && LANES < 16 && nonZeros > DENSE_BYTES * dense.size();
+            window = near ? LANES : 2 * LANES;
+            order = order(counts);
             int slices = Math.ceilDiv(rows, LANES);
             starts = new long[slices + 1];
             Slice slice = new Slice(dense);
-            long count = 0;
             for (int i = 0; i < slices; i++) {
-                count += slice.read(i * LANES);
-                int served = 0;
-                while (slice.base() < columns) {
-                    slice.step(-1, 0);
-                    served++;
-                }
-                starts[i + 1] = starts[i] + Math.ceilDiv(served, steps);
+                slice.read(i * LANES);
+                starts[i + 1] = starts[i] + Math.ceilDiv(slice.count(), steps);
             }
-            nonZeros = count;
             ahead = Ahead.of(bytes());
             chunk = Ahead.chunk(ahead, starts[slices], bytes());
             bases = Memory.allocate(Math.max(1, starts[slices] * steps * 2), arena)
@@ -157,74 +168,120 @@ public final class Swell implements WeightFormat {
                     .address();
             for (int i = 0; i < slices; i++) {
                 slice.read(i * LANES);
-                int base = 0;
-                long all = (starts[i + 1] - starts[i]) * steps;
-                for (int step = 0; step < all; step++) {
-                    // The filling of the last block keeps the last base.
-                    base = slice.base() < columns ? slice.base() : base;
-                    Raw.ALL.set(Raw.SHORT, bases + 2 * (starts[i] * steps + step), (short) base);
-                    slice.step(blocks + (starts[i] + step / steps) * blockBytes, step % steps);
-                }
+                slice.write(starts[i], starts[i + 1]);
             }
         }
 
-        /// The kept columns of one slice's rows, taken off step by step.
+        private static int[] counts(Tensor dense) {
+            KeptRow kept = new KeptRow(dense);
+            int[] counts = new int[dense.rows()];
+            for (int row = 0; row < counts.length; row++) {
+                counts[row] = kept.read(row);
+            }
+            return counts;
+        }
+
+        /// Each [#SORTED] rows by descending count; null if that is not worth it.
+        private static int[] order(int[] counts) {
+            int[] order = IntStream.range(0, (counts.length + SORTED - 1) / SORTED)
+                    .flatMap(group -> IntStream.range(group * SORTED, Math.min(counts.length, (group + 1) * SORTED))
+                            .boxed()
+                            .sorted(Comparator.comparingInt(row -> -counts[row]))
+                            .mapToInt(row -> row))
+                    .toArray();
+            long plain = 0;
+            long sorted = 0;
+            for (int place = 0; place < order.length; place += LANES) {
+                int fullest = 0;
+                for (int row = place; row < Math.min(order.length, place + LANES); row++) {
+                    fullest = Math.max(fullest, counts[row]);
+                }
+                plain += fullest;
+                sorted += counts[order[place]];
+            }
+            return sorted < WORTH * plain ? order : null;
+        }
+
+        /// The row that lies at a place.
+        private int row(int place) {
+            return order == null ? place : order[place];
+        }
+
+        /// The kept weights of one slice's rows, taken off step by step. Whether a row is served by a step cannot be
+        /// predicted: nothing branches on it.
         private final class Slice {
-            private final Tensor dense;
-            private final int[][] kept = new int[LANES][columns + 1];
+            private final KeptRow[] lanes = new KeptRow[LANES];
             private final int[] next = new int[LANES];
-            private int first;
+            private final int[] words = new int[LANES];
 
             Slice(Tensor dense) {
-                this.dense = dense;
+                Arrays.setAll(lanes, lane -> new KeptRow(dense));
             }
 
-            /// Begins the slice at row `from`; returns how many weights it keeps.
-            int read(int from) {
-                first = from;
-                int total = 0;
+            /// Begins the slice at place `from`.
+            void read(int from) {
                 for (int lane = 0; lane < LANES; lane++) {
-                    int count = 0;
-                    for (int column = 0; from + lane < rows && column < columns; column++) {
-                        if (bits(lane, column) != 0) {
-                            kept[lane][count++] = column;
-                        }
+                    if (from + lane < rows) {
+                        lanes[lane].read(row(from + lane));
+                    } else {
+                        lanes[lane].empty();
                     }
-                    kept[lane][count] = columns;
-                    next[lane] = 0;
-                    total += count;
                 }
-                return total;
-            }
-
-            private int bits(int lane, int column) {
-                return Weights.bits(dtype, dense.segment(), (long) (first + lane) * columns + column);
+                Arrays.fill(next, 0);
             }
 
             /// The lowest column not served yet; the number of columns if there is none.
-            int base() {
+            private int base() {
                 int base = columns;
                 for (int lane = 0; lane < LANES; lane++) {
-                    base = Math.min(base, kept[lane][next[lane]]);
+                    base = Math.min(base, lanes[lane].column(next[lane]));
                 }
                 return base;
             }
 
-            /// Serves the window at [#base], and writes it as step `step` of the block at `block` unless that is -1.
-            void step(long block, int step) {
-                int base = base();
+            /// The steps that the slice takes.
+            int count() {
+                int count = 0;
+                for (int base = base(); base < columns; base = base()) {
+                    int end = Math.min(columns, base + window);
+                    for (int lane = 0; lane < LANES; lane++) {
+                        next[lane] += lanes[lane].column(next[lane]) < end ? 1 : 0;
+                    }
+                    count++;
+                }
+                return count;
+            }
+
+            /// Writes all steps, to blocks `first` to `last`; the filling of the last one keeps the last base.
+            void write(long first, long last) {
+                int base = 0;
+                for (long block = first; block < last; block++) {
+                    long at = blocks + block * blockBytes;
+                    for (int step = 0; step < steps; step++) {
+                        int lowest = base();
+                        base = lowest < columns ? lowest : base;
+                        Raw.ALL.set(Raw.SHORT, bases + 2 * (block * steps + step), (short) base);
+                        serve(base, at, step);
+                        if (step % WORD_STEPS == WORD_STEPS - 1) {
+                            MemorySegment.copy(words, 0, Raw.ALL, Raw.INT, word(at, 0, step), LANES);
+                            Arrays.fill(words, 0);
+                        }
+                    }
+                }
+            }
+
+            private void serve(int base, long block, int step) {
+                int end = Math.min(columns, base + window);
+                int shift = step % WORD_STEPS * FIELD;
+                long at = value(block, 0, step);
                 for (int lane = 0; lane < LANES; lane++) {
-                    int column = kept[lane][next[lane]];
-                    if (column >= columns || column >= base + WINDOW) {
-                        continue;
-                    }
-                    next[lane]++;
-                    if (block != -1) {
-                        long word = word(block, lane, step);
-                        int place = (column - base) << step % WORD_STEPS * FIELD;
-                        Raw.ALL.set(Raw.INT, word, Raw.ALL.get(Raw.INT, word) | place);
-                        Weights.store(dtype, value(block, lane, step), bits(lane, column));
-                    }
+                    KeptRow kept = lanes[lane];
+                    int i = next[lane];
+                    int column = kept.column(i);
+                    int served = column < end ? -1 : 0;
+                    words[lane] |= (column - base & served) << shift;
+                    Weights.store(dtype, at + 4L * lane, kept.bits(i) & served);
+                    next[lane] = i - served;
                 }
             }
         }
@@ -288,21 +345,20 @@ public final class Swell implements WeightFormat {
 
         @Override
         public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
-            long xs = Raw.address(x, 4L * (columns + WINDOW));
-            long ys = Raw.address(y, 4L * to);
-            long result = Kernel.RESULT.get().address();
+            long xs = Raw.address(x, 4L * (columns + window));
+            long ys = Raw.address(y, 4L * rows);
+            long result = SwellKernels.RESULT.get().address();
             long chunkBytes = chunk * blockBytes;
             long baseBytes = 2L * chunk * steps;
-            float scale = Weights.scale(dtype);
-            for (int row = from; row < to; row += LANES) {
-                long start = starts[row / LANES];
-                long begin = blocks + start * blockBytes;
-                long end = blocks + starts[row / LANES + 1] * blockBytes;
-                long base = bases + start * steps * 2;
+            for (int place = from; place < to; place += LANES) {
                 if (!VectorCheck.compiled()) {
-                    scalar(row, Math.min(to, row + LANES), xs, ys);
+                    scalar(place, Math.min(to, place + LANES), xs, ys);
                     continue;
                 }
+                long start = starts[place / LANES];
+                long begin = blocks + start * blockBytes;
+                long end = blocks + starts[place / LANES + 1] * blockBytes;
+                long base = bases + start * steps * 2;
                 Raw.zero(result, 4L * LANES);
                 while (begin != end) {
                     long next = Math.min(end, begin + chunkBytes);
@@ -314,53 +370,66 @@ public final class Swell implements WeightFormat {
                     begin = next;
                     base = nextBase;
                 }
-                for (int r = row; r < Math.min(to, row + LANES); r++) {
-                    float factor = scales == null ? scale : Weights.TOP_BYTE_SCALE * scales[r];
-                    Raw.ALL.set(Raw.FLOAT, ys + 4L * r, factor * Raw.ALL.get(Raw.FLOAT, result + 4L * (r - row)));
-                }
+                store(place, Math.min(to, place + LANES), result, ys);
+            }
+        }
+
+        /// The sums of places `from` to `to` to where their rows belong.
+        private void store(int from, int to, long result, long y) {
+            float scale = Weights.scale(dtype);
+            for (int place = from; place < to; place++) {
+                int row = row(place);
+                float factor = scales == null ? scale : Weights.TOP_BYTE_SCALE * scales[row];
+                Raw.ALL.set(Raw.FLOAT, y + 4L * row, factor * Raw.ALL.get(Raw.FLOAT, result + 4L * (place - from)));
             }
         }
 
         private void run(long begin, long end, long base, long x, long result) {
-            boolean wide = WINDOW == 32;
+            boolean wide = LANES == 16;
+            float scale = Weights.scale(dtype);
+            int shift = Weights.shift(dtype);
+            int low = Weights.lowMask(dtype);
+            int high = Weights.highMask(dtype);
+            int top = Weights.TOP_BYTE;
             switch (dtype) {
                 case F32 -> {
                     if (wide) {
-                        Kernel.wide32(begin, end, base, x, result);
+                        SwellKernels.wide32(begin, end, base, x, result);
                     } else {
-                        Kernel.single(begin, end, base, x, result);
+                        SwellKernels.f32(begin, end, base, x, result);
                     }
                 }
                 case I8 -> {
                     if (wide) {
-                        Kernel.wide8(begin, end, base, x, Weights.TOP_BYTE, result);
+                        SwellKernels.wide8(begin, end, base, x, top, result);
+                    } else if (window == LANES) {
+                        SwellKernels.bytesNear(begin, end, base, x, top, result);
                     } else {
-                        Kernel.bytes(begin, end, base, x, Weights.TOP_BYTE, result);
+                        SwellKernels.bytes(begin, end, base, x, top, result);
                     }
                 }
-                default -> {
-                    float scale = Weights.scale(dtype);
-                    int shift = Weights.shift(dtype);
-                    int low = Weights.lowMask(dtype);
-                    int high = Weights.highMask(dtype);
+                case BF16, F16 -> {
                     if (wide) {
-                        Kernel.wide16(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.wide16(begin, end, base, x, scale, shift, low, high, result);
+                    } else if (dtype == DType.BF16) {
+                        SwellKernels.bf16(begin, end, base, x, result);
                     } else {
-                        Kernel.half(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.f16(begin, end, base, x, scale, shift, low, high, result);
                     }
                 }
             }
         }
 
         private void scalar(int from, int to, long x, long y) {
-            for (int row = from; row < to; row++) {
+            for (int place = from; place < to; place++) {
                 float sum = 0;
-                for (long block = starts[row / LANES]; block < starts[row / LANES + 1]; block++) {
+                for (long block = starts[place / LANES]; block < starts[place / LANES + 1]; block++) {
                     for (int step = 0; step < steps; step++) {
-                        long at = x + 4L * column(row % LANES, block, step);
-                        sum += weight(row % LANES, block, step) * Raw.ALL.get(Raw.FLOAT, at);
+                        long at = x + 4L * column(place % LANES, block, step);
+                        sum += weight(place % LANES, block, step) * Raw.ALL.get(Raw.FLOAT, at);
                     }
                 }
+                int row = row(place);
                 Raw.ALL.set(Raw.FLOAT, y + 4L * row, scales == null ? sum : scales[row] * sum);
             }
         }
@@ -368,7 +437,7 @@ public final class Swell implements WeightFormat {
         /// Which column a lane has in a step of a block, counted over the whole matrix.
         private int column(int lane, long block, int step) {
             int word = Raw.ALL.get(Raw.INT, word(blocks + block * blockBytes, lane, step));
-            return base(block * steps + step) + (word >>> step % WORD_STEPS * FIELD & WINDOW - 1);
+            return base(block * steps + step) + (word >>> step % WORD_STEPS * FIELD & window - 1);
         }
 
         private float weight(int lane, long block, int step) {
@@ -389,28 +458,35 @@ public final class Swell implements WeightFormat {
             }
             Scatter scatter = new Scatter(dtype, LANES, FIELD, steps, WORD_STEPS, scales);
             int[] windows = new int[steps];
-            for (int row = rowFrom; row < rowTo; row += LANES) {
-                int lanes = Math.min(LANES, rowTo - row);
-                long to = target + 4L * (row - rowFrom) * stride;
-                for (long block = first(row, colFrom) / steps; block < starts[row / LANES + 1]; block++) {
+            int last = order == null ? rowTo : Math.min(rows, Math.ceilDiv(rowTo, SORTED) * SORTED);
+            for (int place = order == null ? rowFrom : rowFrom / SORTED * SORTED; place < last; place += LANES) {
+                scatter.clear();
+                for (int lane = 0; lane < Math.min(LANES, last - place); lane++) {
+                    int row = row(place + lane);
+                    if (row >= rowFrom && row < rowTo) {
+                        scatter.add(lane, row, target + 4L * (row - rowFrom) * stride);
+                    }
+                }
+                long end = scatter.isEmpty() ? 0 : starts[place / LANES + 1];
+                for (long block = first(place, colFrom) / steps; block < end; block++) {
                     for (int step = 0; step < steps; step++) {
                         windows[step] = base(block * steps + step) - colFrom;
                     }
                     if (windows[0] >= colTo - colFrom) {
                         break;
                     }
-                    scatter.block(blocks + block * blockBytes, row, windows, to, lanes, colTo - colFrom, 4L * stride);
+                    scatter.block(blocks + block * blockBytes, windows, colTo - colFrom);
                 }
             }
         }
 
-        /// The first step of a row's slice whose window reaches `column`; bases ascend.
-        private long first(int row, int column) {
-            long low = starts[row / LANES] * steps;
-            long high = starts[row / LANES + 1] * steps;
+        /// The first step of a place's slice whose window reaches `column`; bases ascend.
+        private long first(int place, int column) {
+            long low = starts[place / LANES] * steps;
+            long high = starts[place / LANES + 1] * steps;
             while (low < high) {
                 long middle = (low + high) >>> 1;
-                if (base(middle) + WINDOW <= column) {
+                if (base(middle) + window <= column) {
                     low = middle + 1;
                 } else {
                     high = middle;
@@ -424,518 +500,6 @@ public final class Swell implements WeightFormat {
             if (arena.scope().isAlive()) {
                 arena.close();
             }
-        }
-    }
-
-    /// One slice of rows; the sums, one a lane, go to `result`.
-    private static final class Kernel {
-        private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
-        private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
-        // A field of an index word has at most five bits.
-        static final int LANES = Math.min(16, F.length());
-        static final int WINDOW = LANES == 16 ? 32 : LANES;
-        private static final long VECTOR = 4L * LANES;
-        private static final boolean FMA = CompilerHints.fma();
-        static final ThreadLocal<MemorySegment> RESULT =
-                ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(VECTOR, 64));
-
-        static {
-            CompilerHints.excludeFromC1(Kernel.class);
-        }
-
-        private Kernel() {}
-
-        /// 32 columns in two vectors, six steps a word.
-        static void wide16(
-                long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            long bp = bases;
-            for (long p = begin; p != end; p += 4 * 64) {
-                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                long b = Raw.ALL.get(Raw.LONG, bp);
-                long c = Raw.ALL.get(Raw.INT, bp + 8);
-                bp += 12;
-                long at;
-                IntVector v;
-                FloatVector w;
-                FloatVector t;
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
-                at = x + 4 * (b & 0xffff);
-                t = words.selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, shift)
-                        .and(low)
-                        .reinterpretAsFloats();
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                at = x + 4 * (b >>> 16 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 5)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
-                at = x + 4 * (b >>> 32 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 10)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, shift)
-                        .and(low)
-                        .reinterpretAsFloats();
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                at = x + 4 * (b >>> 48);
-                t = words.lanewise(VectorOperators.LSHR, 15)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
-                at = x + 4 * (c & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 20)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, shift)
-                        .and(low)
-                        .reinterpretAsFloats();
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                at = x + 4 * (c >>> 16 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 25)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-            }
-            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        }
-
-        static void wide32(long begin, long end, long bases, long x, long result) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            long bp = bases;
-            for (long p = begin; p != end; p += 7 * 64) {
-                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                long b = Raw.ALL.get(Raw.LONG, bp);
-                long c = Raw.ALL.get(Raw.INT, bp + 8);
-                bp += 12;
-                long at;
-                FloatVector v;
-                FloatVector t;
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 64, Raw.ORDER);
-                at = x + 4 * (b & 0xffff);
-                t = words.selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 128, Raw.ORDER);
-                at = x + 4 * (b >>> 16 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 5)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 192, Raw.ORDER);
-                at = x + 4 * (b >>> 32 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 10)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 256, Raw.ORDER);
-                at = x + 4 * (b >>> 48);
-                t = words.lanewise(VectorOperators.LSHR, 15)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 320, Raw.ORDER);
-                at = x + 4 * (c & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 20)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 384, Raw.ORDER);
-                at = x + 4 * (c >>> 16 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 25)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
-            }
-            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        }
-
-        static void wide8(long begin, long end, long bases, long x, int topByte, long result) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            IntVector top = IntVector.broadcast(I, topByte);
-            long bp = bases;
-            for (long p = begin; p != end; p += 5 * 64) {
-                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                long b = Raw.ALL.get(Raw.LONG, bp);
-                long c = Raw.ALL.get(Raw.LONG, bp + 8);
-                long d = Raw.ALL.get(Raw.LONG, bp + 16);
-                bp += 24;
-                long at;
-                IntVector v;
-                FloatVector w;
-                FloatVector t;
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
-                at = x + 4 * (b & 0xffff);
-                t = words.selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                at = x + 4 * (b >>> 16 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 5)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                at = x + 4 * (b >>> 32 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 10)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                at = x + 4 * (b >>> 48);
-                t = words.lanewise(VectorOperators.LSHR, 15)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
-                at = x + 4 * (c & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 20)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                at = x + 4 * (c >>> 16 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 25)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                words = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
-                at = x + 4 * (c >>> 32 & 0xffff);
-                t = words.selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                at = x + 4 * (c >>> 48);
-                t = words.lanewise(VectorOperators.LSHR, 5)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 256, Raw.ORDER);
-                at = x + 4 * (d & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 10)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                at = x + 4 * (d >>> 16 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 15)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                at = x + 4 * (d >>> 32 & 0xffff);
-                t = words.lanewise(VectorOperators.LSHR, 20)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                at = x + 4 * (d >>> 48);
-                t = words.lanewise(VectorOperators.LSHR, 25)
-                        .selectFrom(
-                                IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER),
-                                IntVector.fromMemorySegment(I, Raw.ALL, at + 64, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-            }
-            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        }
-
-        /// L columns, eight steps a word.
-        static void bytes(long begin, long end, long bases, long x, int topByte, long result) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            IntVector top = IntVector.broadcast(I, topByte);
-            long bp = bases;
-            for (long p = begin; p != end; p += 3 * VECTOR) {
-                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                long b = Raw.ALL.get(Raw.LONG, bp);
-                long c = Raw.ALL.get(Raw.LONG, bp + 8);
-                bp += 16;
-                IntVector v;
-                FloatVector w;
-                FloatVector t;
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
-                t = words.and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 4)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                t = words.lanewise(VectorOperators.LSHR, 8)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 12)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 16)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 20)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                t = words.lanewise(VectorOperators.LSHR, 24)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 28)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-            }
-            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        }
-
-        static void half(
-                long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            long bp = bases;
-            for (long p = begin; p != end; p += 5 * VECTOR) {
-                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                IntVector v;
-                long b = Raw.ALL.get(Raw.LONG, bp);
-                long c = Raw.ALL.get(Raw.LONG, bp + 8);
-                bp += 16;
-                FloatVector w;
-                FloatVector t;
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
-                t = words.and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, shift)
-                        .and(low)
-                        .reinterpretAsFloats();
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 4)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 8)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, shift)
-                        .and(low)
-                        .reinterpretAsFloats();
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 12)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 16)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, shift)
-                        .and(low)
-                        .reinterpretAsFloats();
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                t = words.lanewise(VectorOperators.LSHR, 20)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 24)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, shift)
-                        .and(low)
-                        .reinterpretAsFloats();
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                t = words.lanewise(VectorOperators.LSHR, 28)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-            }
-            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        }
-
-        static void single(long begin, long end, long bases, long x, long result) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
-            FloatVector a1 = FloatVector.zero(F);
-            FloatVector a2 = FloatVector.zero(F);
-            FloatVector a3 = FloatVector.zero(F);
-            long bp = bases;
-            for (long p = begin; p != end; p += 9 * VECTOR) {
-                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                FloatVector v;
-                long b = Raw.ALL.get(Raw.LONG, bp);
-                long c = Raw.ALL.get(Raw.LONG, bp + 8);
-                bp += 16;
-                FloatVector t;
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + VECTOR, Raw.ORDER);
-                t = words.and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 4)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 8)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 12)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
-                        .reinterpretAsFloats();
-                a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 16)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 20)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 24)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
-                        .reinterpretAsFloats();
-                a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
-                v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
-                t = words.lanewise(VectorOperators.LSHR, 28)
-                        .and(15)
-                        .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
-                        .reinterpretAsFloats();
-                a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
-            }
-            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         }
     }
 }

@@ -162,6 +162,59 @@ class FormatContractTest {
         }
     }
 
+    /// Real masks keep many weights of one row and few of the next, and some formats put rows in an order of their own.
+    @Tag("lanes")
+    @Tag("scalar")
+    @ParameterizedTest
+    @MethodSource("formats")
+    void productsOfUnevenRowsEqualFloat64(WeightFormat format) {
+        Random random = new Random(13);
+        try (Arena arena = Arena.ofShared()) {
+            for (DType type : TYPES) {
+                Tensor dense = uneven(arena, random, format, type, 300, 384);
+                try (Linear packed = format.pack(dense)) {
+                    check(arena, random, dense, packed, 1);
+                    check(arena, random, dense, packed, 3);
+                    check(arena, random, dense, packed, 17);
+                    checkUnpacked(arena, dense, packed);
+                }
+            }
+        }
+    }
+
+    @Test
+    void sortedRowsSpareSwellSlotsThatTheFullestRowWouldAskFor() {
+        Random random = new Random(17);
+        try (Arena arena = Arena.ofShared()) {
+            Tensor dense = uneven(arena, random, Swell.of(), DType.BF16, 512, 384);
+            Tensor sorted = Tensor.allocate(arena, DType.BF16, 512, 384);
+            int to = 0;
+            for (int emptiest = 6; emptiest >= 0; emptiest--) {
+                for (int row = emptiest; row < 512; row += 7) {
+                    MemorySegment.copy(dense.segment(), row * 768L, sorted.segment(), 768L * to++, 768);
+                }
+            }
+            try (Linear mixed = Swell.of().pack(dense);
+                    Linear best = Swell.of().pack(sorted)) {
+                assertEquals(best.nonZeros(), mixed.nonZeros());
+                assertTrue(mixed.bytes() < 1.2 * best.bytes(), mixed.bytes() + " bytes, at best " + best.bytes());
+            }
+        }
+    }
+
+    /// Of each seven rows the first is empty, and the last keeps six weights of seven.
+    private static Tensor uneven(Arena arena, Random random, WeightFormat format, DType type, int rows, int columns) {
+        Tensor dense = weights(arena, random, format, type, rows, columns, 0);
+        for (int row = 0; row < rows; row++) {
+            for (int c = 0; c < columns; c++) {
+                if (random.nextInt(7) >= row % 7) {
+                    dense.set(row, c, 0f);
+                }
+            }
+        }
+        return dense;
+    }
+
     /// Matrices of megabytes, which are read in chunks, the next asked for meanwhile.
     @Tag("lanes")
     @ParameterizedTest

@@ -1,0 +1,109 @@
+package dev.espalier.kernels.format;
+
+import dev.espalier.kernels.simd.Raw;
+import dev.espalier.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+
+/// The kept weights of one row of a dense matrix, in order of columns: what packing reads.
+///
+/// Which weights are kept cannot be predicted, so every one is written down and only the count depends on it.
+final class KeptRow {
+    private final Tensor dense;
+    private final int[] columns;
+    private final int[] bits;
+    private int count;
+
+    KeptRow(Tensor dense) {
+        this.dense = dense;
+        this.columns = new int[dense.columns() + 1];
+        this.bits = new int[dense.columns() + 1];
+        empty();
+    }
+
+    /// Lets `rows` take up the rows from `from` on; those beyond the last one are empty.
+    static void read(KeptRow[] rows, int from) {
+        for (int i = 0; i < rows.length; i++) {
+            if (from + i < rows[i].dense.rows()) {
+                rows[i].read(from + i);
+            } else {
+                rows[i].empty();
+            }
+        }
+    }
+
+    /// Takes up row `row`; returns how many weights it keeps.
+    int read(int row) {
+        MemorySegment memory = dense.segment();
+        long from = (long) row * dense.columns();
+        switch (dense.dtype().bytes()) {
+            case 4 -> readInts(memory, from * 4);
+            case 2 -> readShorts(memory, from * 2);
+            default -> readBytes(memory, from);
+        }
+        columns[count] = dense.columns();
+        bits[count] = 0;
+        return count;
+    }
+
+    /// As a row without weights.
+    void empty() {
+        count = 0;
+        columns[0] = dense.columns();
+        bits[0] = 0;
+    }
+
+    int count() {
+        return count;
+    }
+
+    /// The column of kept weight `i`; the number of columns if `i` is [#count].
+    int column(int i) {
+        return columns[i];
+    }
+
+    /// How many kept weights lie before column `end`.
+    int before(int end) {
+        int i = Arrays.binarySearch(columns, 0, count, end);
+        return i < 0 ? -i - 1 : i;
+    }
+
+    /// The bits of kept weight `i`, as [Weights#bits] has them; 0 if `i` is [#count].
+    int bits(int i) {
+        return bits[i];
+    }
+
+    private void readInts(MemorySegment memory, long from) {
+        int n = 0;
+        for (int c = 0; c < dense.columns(); c++) {
+            int value = memory.get(Raw.INT, from + 4L * c);
+            columns[n] = c;
+            bits[n] = value;
+            n += (value & 0x7fffffff) != 0 ? 1 : 0;
+        }
+        count = n;
+    }
+
+    private void readShorts(MemorySegment memory, long from) {
+        int n = 0;
+        for (int c = 0; c < dense.columns(); c++) {
+            int value = memory.get(Raw.SHORT, from + 2L * c) & 0xffff;
+            columns[n] = c;
+            bits[n] = value;
+            n += (value & 0x7fff) != 0 ? 1 : 0;
+        }
+        count = n;
+    }
+
+    private void readBytes(MemorySegment memory, long from) {
+        int n = 0;
+        for (int c = 0; c < dense.columns(); c++) {
+            int value = memory.get(ValueLayout.JAVA_BYTE, from + c);
+            columns[n] = c;
+            bits[n] = value;
+            n += value != 0 ? 1 : 0;
+        }
+        count = n;
+    }
+}
