@@ -1,5 +1,6 @@
 package dev.espalier.tools;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
@@ -32,12 +33,21 @@ record FinishedRun(Path out, ObjectNode report) {
     /// @throws InputException if its report is not one of ours
     /// @throws IOException if it cannot be read or tidied
     static FinishedRun read(Path out) throws IOException {
-        JsonNode json = JSON.readTree(out.resolve(REPORT).toFile());
-        if (!(json instanceof ObjectNode report) || !report.path("layers").isArray()) {
+        if (!(json(out.resolve(REPORT)) instanceof ObjectNode report)
+                || !report.path("layers").isArray()) {
             throw new InputException(out.resolve(REPORT) + " is not a report of espalier prune; give another --out.");
         }
         CheckpointWriter.tidy(out);
         return new FinishedRun(out, report);
+    }
+
+    /// What `file` holds; null if that is no JSON.
+    private static JsonNode json(Path file) throws IOException {
+        try {
+            return JSON.readTree(file.toFile());
+        } catch (JsonProcessingException e) {
+            return null;
+        }
     }
 
     /// @param field of the report, its parts parted by `/`

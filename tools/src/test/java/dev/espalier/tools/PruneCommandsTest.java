@@ -248,6 +248,10 @@ class PruneCommandsTest {
         }
         refused(2, join(words("prune-and-serve"), Arrays.copyOfRange(command, 1, command.length)), "espalier serve");
         assertEquals(names, Fixtures.names(whole));
+        for (String damaged : List.of("{\"layers\": [", "", "[]")) {
+            Files.writeString(whole.resolve("prune-report.json"), damaged);
+            refused(2, command, "prune-report.json is not a report of espalier prune");
+        }
     }
 
     @Test

@@ -1,10 +1,8 @@
 package dev.espalier.natives.os;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.Locale;
@@ -20,10 +18,6 @@ import java.util.Locale;
 public final class Prefetch {
     /// Bytes that come together.
     public static final int LINE = 64;
-
-    private static final int PROT_READ_WRITE = 1 | 2;
-    private static final int PROT_READ_EXECUTE = 1 | 4;
-    private static final int MAP_PRIVATE_ANONYMOUS = 2 | 0x20;
 
     /// `(long a, long linesOfA, long b, long linesOfB)`, both counts 1 or more; null where there is no such thing.
     private static final MethodHandle CODE = code();
@@ -84,9 +78,9 @@ public final class Prefetch {
             return null;
         }
         try {
-            return link(place(machineCode()));
+            return link(Memory.executable(machineCode()).orElse(MemorySegment.NULL));
         } catch (Throwable e) {
-            // A C library without these calls, or native access denied.
+            // Native access is denied.
             return null;
         }
     }
@@ -94,36 +88,8 @@ public final class Prefetch {
     private static MethodHandle link(MemorySegment code) {
         FunctionDescriptor four = FunctionDescriptor.ofVoid(
                 ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG, ValueLayout.JAVA_LONG);
-        return code == null ? null : Linker.nativeLinker().downcallHandle(code, four, Linker.Option.critical(false));
-    }
-
-    /// A page that holds `code` and can be executed but no longer written; null if the system has none to give.
-    private static MemorySegment place(byte[] code) throws Throwable {
-        Linker linker = Linker.nativeLinker();
-        SymbolLookup c = linker.defaultLookup();
-        MethodHandle mmap = linker.downcallHandle(
-                c.findOrThrow("mmap"),
-                FunctionDescriptor.of(
-                        ValueLayout.ADDRESS,
-                        ValueLayout.ADDRESS,
-                        ValueLayout.JAVA_LONG,
-                        ValueLayout.JAVA_INT,
-                        ValueLayout.JAVA_INT,
-                        ValueLayout.JAVA_INT,
-                        ValueLayout.JAVA_LONG));
-        MethodHandle mprotect = linker.downcallHandle(
-                c.findOrThrow("mprotect"),
-                FunctionDescriptor.of(
-                        ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT));
-        long bytes = Memory.pageSize();
-        MemorySegment page = (MemorySegment)
-                mmap.invokeExact(MemorySegment.NULL, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0L);
-        if (page.address() == -1L) {
-            return null;
-        }
-        MemorySegment writable = page.reinterpret(bytes, Arena.global(), null);
-        MemorySegment.copy(code, 0, writable, ValueLayout.JAVA_BYTE, 0, code.length);
-        int refused = (int) mprotect.invokeExact(writable, bytes, PROT_READ_EXECUTE);
-        return refused == 0 ? writable : null;
+        return code.address() == 0
+                ? null
+                : Linker.nativeLinker().downcallHandle(code, four, Linker.Option.critical(false));
     }
 }

@@ -25,4 +25,18 @@ final class Ahead {
         long whole = Math.max(1, units);
         return (int) Math.min(asked ? Math.max(1, whole * CHUNK_BYTES / Math.max(1, bytes)) : whole, Integer.MAX_VALUE);
     }
+
+    /// Asks for a chunk of two streams: the values that begin at `starts[entry]`, at most `chunk` entries of that table, and
+    /// `maskBytes` bytes of masks from `masks` on. Nothing if there is no such entry.
+    ///
+    /// @param end where the last entry's values end
+    static void ask(long[] starts, int entry, int chunk, long end, long masks, long maskBytes) {
+        if (entry < starts.length) {
+            Prefetch.ask(
+                    starts[entry],
+                    entry + chunk < starts.length ? starts[entry + chunk] : end,
+                    masks,
+                    masks + maskBytes);
+        }
+    }
 }

@@ -8,7 +8,6 @@ import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
-import dev.espalier.natives.os.Prefetch;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -214,7 +213,8 @@ public final class Bitmask implements WeightFormat {
                 long begin = mask(row, at * GROUPS_A_START);
                 long end = mask(row, Math.min(groups, (at + chunk) * GROUPS_A_START));
                 if (ahead) {
-                    askAfter(start, end);
+                    long maskBytes = 4L * BLOCK * GROUPS_A_START * chunk;
+                    Ahead.ask(starts, start + chunk, chunk, values + nonZeros * dtype.bytes(), end, maskBytes);
                 }
                 long part = x + 4L * GROUP * GROUPS_A_START * at;
                 if (dtype == DType.F32) {
@@ -224,15 +224,6 @@ public final class Bitmask implements WeightFormat {
                 } else {
                     Kernel.narrow16(begin, end, starts[start], part, scale, shift, low, sums);
                 }
-            }
-        }
-
-        /// Asks for the chunk after the one that begins at entry `start` and whose masks end at `masksEnd`.
-        private void askAfter(int start, long masksEnd) {
-            int next = start + chunk;
-            if (next < starts.length) {
-                long end = next + chunk < starts.length ? starts[next + chunk] : values + nonZeros * dtype.bytes();
-                Prefetch.ask(starts[next], end, masksEnd, masksEnd + 4L * BLOCK * GROUPS_A_START * chunk);
             }
         }
 

@@ -47,7 +47,8 @@ import java.util.stream.IntStream;
 public final class Swell implements WeightFormat {
     private static final int LANES = SwellKernels.LANES;
     private static final int FIELD = SwellKernels.FIELD;
-    private static final int WORD_STEPS = 32 / FIELD;
+    private static final int WORD_STEPS = SwellKernels.STEPS;
+    private static final boolean OLD = Boolean.getBoolean("swell.old");
 
     /// Rows that are sorted among themselves: few enough for a panel to find its rows.
     private static final int SORTED = 128;
@@ -393,7 +394,7 @@ public final class Swell implements WeightFormat {
             int top = Weights.TOP_BYTE;
             switch (dtype) {
                 case F32 -> {
-                    if (wide) {
+                    if (wide && OLD) {
                         SwellKernels.wide32(begin, end, base, x, result);
                     } else {
                         SwellKernels.f32(begin, end, base, x, result);
@@ -409,7 +410,7 @@ public final class Swell implements WeightFormat {
                     }
                 }
                 case BF16, F16 -> {
-                    if (wide) {
+                    if (wide && OLD) {
                         SwellKernels.wide16(begin, end, base, x, scale, shift, low, high, result);
                     } else if (dtype == DType.BF16) {
                         SwellKernels.bf16(begin, end, base, x, result);

@@ -23,6 +23,9 @@ final class SwellKernels {
     /// Bits of an index: a column of two vectors.
     static final int FIELD = LANES == 16 ? 5 : 4;
 
+    /// Steps that an index word describes.
+    static final int STEPS = LANES == 16 ? 6 : 8;
+
     private static final long VECTOR = 4L * LANES;
     private static final int FAR = 31 - Integer.numberOfTrailingZeros(LANES);
     private static final boolean FMA = CompilerHints.fma();
@@ -307,7 +310,25 @@ final class SwellKernels {
         a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
     }
 
-    /// 8 or 4 lanes, BF16: two vectors of columns, eight steps a word.
+    private static FloatVector mac(FloatVector a, FloatVector b, FloatVector sum) {
+        return FMA ? a.fma(b, sum) : a.mul(b).add(sum);
+    }
+
+    /// The columns that the lowest field of each lane of `index` names, of the two vectors at `at`.
+    private static FloatVector look(IntVector index, long at) {
+        IntVector near = IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER);
+        IntVector far = IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER);
+        if (LANES == 16) {
+            return index.selectFrom(near, far).reinterpretAsFloats();
+        }
+        return index.selectFrom(near)
+                .blend(
+                        index.selectFrom(far),
+                        index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                .reinterpretAsFloats();
+    }
+
+    /// BF16, a vector of values and so two steps a turn.
     static void bf16(long begin, long end, long bases, long x, long result) {
         FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
         FloatVector a1 = FloatVector.zero(F);
@@ -315,207 +336,132 @@ final class SwellKernels {
         long bp = bases;
         for (long p = begin; p != end; ) {
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + 5 * VECTOR;
+            long next = p + (1 + STEPS / 2) * VECTOR;
             for (p += VECTOR; p != next; p += VECTOR) {
-                long at;
-                FloatVector w;
-                FloatVector t;
                 int b = Raw.ALL.get(Raw.INT, bp);
                 bp += 4;
                 IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                at = x + 4L * (b & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                        .reinterpretAsFloats();
-                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                words = words.lanewise(VectorOperators.LSHR, 4);
-                at = x + 4L * (b >>> 16);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                        .reinterpretAsFloats();
+                FloatVector w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a0 = mac(w, look(words, x + 4L * (b & 0xffff)), a0);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
                 w = v.and(top).reinterpretAsFloats();
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                words = words.lanewise(VectorOperators.LSHR, 4);
+                a1 = mac(w, look(words, x + 4L * (b >>> 16)), a1);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
             }
         }
         a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
     }
 
-    /// The same, F16.
+    /// F16, the same.
     static void f16(long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
         FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
         FloatVector a1 = FloatVector.zero(F);
         long bp = bases;
         for (long p = begin; p != end; ) {
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + 5 * VECTOR;
+            long next = p + (1 + STEPS / 2) * VECTOR;
             for (p += VECTOR; p != next; p += VECTOR) {
-                long at;
-                FloatVector w;
-                FloatVector t;
                 int b = Raw.ALL.get(Raw.INT, bp);
                 bp += 4;
                 IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                at = x + 4L * (b & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                        .reinterpretAsFloats()
-                        .mul(scale);
-                w = v.lanewise(VectorOperators.LSHL, 16)
+                FloatVector w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                words = words.lanewise(VectorOperators.LSHR, 4);
-                at = x + 4L * (b >>> 16);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                        .reinterpretAsFloats()
-                        .mul(scale);
+                a0 = mac(w, look(words, x + 4L * (b & 0xffff)).mul(scale), a0);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                words = words.lanewise(VectorOperators.LSHR, 4);
+                a1 = mac(w, look(words, x + 4L * (b >>> 16)).mul(scale), a1);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
             }
         }
         a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
     }
 
-    /// The same, F32.
+    /// F32, two vectors of values and so two steps a turn.
     static void f32(long begin, long end, long bases, long x, long result) {
         FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+        FloatVector a1 = FloatVector.zero(F);
         long bp = bases;
         for (long p = begin; p != end; ) {
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + 9 * VECTOR;
-            for (p += VECTOR; p != next; p += VECTOR) {
-                FloatVector t;
-                long at = x + 4L * (Raw.ALL.get(Raw.SHORT, bp) & 0xffff);
-                bp += 2;
+            long next = p + (1 + STEPS) * VECTOR;
+            for (p += VECTOR; p != next; p += 2 * VECTOR) {
+                int b = Raw.ALL.get(Raw.INT, bp);
+                bp += 4;
                 FloatVector w = FloatVector.fromMemorySegment(F, Raw.ALL, p, Raw.ORDER);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                        .reinterpretAsFloats();
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                words = words.lanewise(VectorOperators.LSHR, 4);
+                a0 = mac(w, look(words, x + 4L * (b & 0xffff)), a0);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, p + VECTOR, Raw.ORDER);
+                a1 = mac(w, look(words, x + 4L * (b >>> 16)), a1);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
             }
         }
-        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
     }
 
-    /// 8 or 4 lanes, bytes: two vectors of columns.
+    /// Bytes in 8 or 4 lanes, a vector of values and so four steps a turn.
     static void bytes(long begin, long end, long bases, long x, int topByte, long result) {
         FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
         FloatVector a1 = FloatVector.zero(F);
-        FloatVector a2 = FloatVector.zero(F);
-        FloatVector a3 = FloatVector.zero(F);
         IntVector top = IntVector.broadcast(I, topByte);
         long bp = bases;
         for (long p = begin; p != end; ) {
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + 3 * VECTOR;
+            long next = p + (1 + STEPS / 4) * VECTOR;
             for (p += VECTOR; p != next; p += VECTOR) {
-                long at;
-                FloatVector w;
-                FloatVector t;
                 long b = Raw.ALL.get(Raw.LONG, bp);
                 bp += 8;
                 IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                at = x + 4L * (b & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                words = words.lanewise(VectorOperators.LSHR, 4);
-                at = x + 4L * (b >>> 16 & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                words = words.lanewise(VectorOperators.LSHR, 4);
-                at = x + 4L * (b >>> 32 & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                words = words.lanewise(VectorOperators.LSHR, 4);
-                at = x + 4L * (b >>> 48);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-                words = words.lanewise(VectorOperators.LSHR, 4);
+                a0 = mac(integer(v.lanewise(VectorOperators.LSHL, 24)), look(words, x + 4 * (b & 0xffff)), a0);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
+                FloatVector w = integer(v.lanewise(VectorOperators.LSHL, 16).and(top));
+                a1 = mac(w, look(words, x + 4 * (b >>> 16 & 0xffff)), a1);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
+                w = integer(v.lanewise(VectorOperators.LSHL, 8).and(top));
+                a0 = mac(w, look(words, x + 4 * (b >>> 32 & 0xffff)), a0);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
+                a1 = mac(integer(v.and(top)), look(words, x + 4 * (b >>> 48)), a1);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
             }
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
     }
 
     /// The same, one vector of columns.
     static void bytesNear(long begin, long end, long bases, long x, int topByte, long result) {
         FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
         FloatVector a1 = FloatVector.zero(F);
-        FloatVector a2 = FloatVector.zero(F);
-        FloatVector a3 = FloatVector.zero(F);
         IntVector top = IntVector.broadcast(I, topByte);
         long bp = bases;
         for (long p = begin; p != end; ) {
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + 3 * VECTOR;
+            long next = p + (1 + STEPS / 4) * VECTOR;
             for (p += VECTOR; p != next; p += VECTOR) {
-                long at;
-                FloatVector w;
-                FloatVector t;
                 long b = Raw.ALL.get(Raw.LONG, bp);
                 bp += 8;
                 IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                at = x + 4L * (b & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                words = words.lanewise(VectorOperators.LSHR, 4);
-                at = x + 4L * (b >>> 16 & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                words = words.lanewise(VectorOperators.LSHR, 4);
-                at = x + 4L * (b >>> 32 & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                words = words.lanewise(VectorOperators.LSHR, 4);
-                at = x + 4L * (b >>> 48);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .reinterpretAsFloats();
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-                words = words.lanewise(VectorOperators.LSHR, 4);
+                a0 = mac(integer(v.lanewise(VectorOperators.LSHL, 24)), lookNear(words, x + 4 * (b & 0xffff)), a0);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
+                FloatVector w = integer(v.lanewise(VectorOperators.LSHL, 16).and(top));
+                a1 = mac(w, lookNear(words, x + 4 * (b >>> 16 & 0xffff)), a1);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
+                w = integer(v.lanewise(VectorOperators.LSHL, 8).and(top));
+                a0 = mac(w, lookNear(words, x + 4 * (b >>> 32 & 0xffff)), a0);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
+                a1 = mac(integer(v.and(top)), lookNear(words, x + 4 * (b >>> 48)), a1);
+                words = words.lanewise(VectorOperators.LSHR, FIELD);
             }
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+    }
+
+    private static FloatVector lookNear(IntVector index, long at) {
+        return index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                .reinterpretAsFloats();
+    }
+
+    private static FloatVector integer(IntVector v) {
+        return (FloatVector) v.convert(VectorOperators.I2F, 0);
     }
 }
