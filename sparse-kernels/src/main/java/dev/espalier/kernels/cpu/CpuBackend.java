@@ -162,18 +162,23 @@ public final class CpuBackend implements Backend {
         switch (layout) {
             case PLAIN -> {
                 MemorySegment.copy(x, from * 4, to, 0, columns * 4L);
-                to.asSlice(columns * 4L, (padded - columns) * 4L).fill((byte) 0);
+                zero(to, columns, padded);
             }
             case EVEN_ODD -> {
-                to.asSlice(columns / 32 * 128L, padded * 4L - columns / 32 * 128L)
-                        .fill((byte) 0);
+                zero(to, columns / 32 * 32, padded);
                 EvenOdd.split(x, from, to, columns);
             }
             case BY_FOUR -> {
-                to.asSlice(columns / 64 * 256L, padded * 4L - columns / 64 * 256L)
-                        .fill((byte) 0);
+                zero(to, columns / 64 * 64, padded);
                 EvenOdd.splitByFour(x, from, to, columns);
             }
+        }
+    }
+
+    /// A slice to be filled would be an object.
+    private static void zero(MemorySegment memory, int from, int to) {
+        for (int i = from; i < to; i++) {
+            memory.set(FLOAT, i * 4L, 0f);
         }
     }
 

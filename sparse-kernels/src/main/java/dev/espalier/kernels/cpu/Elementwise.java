@@ -23,22 +23,62 @@ final class Elementwise {
 
     private Elementwise() {}
 
-    /// x = f(x) for `count` floats from `at` on.
+    /// x = f(x) for `count` floats from `at` on. A loop for each function: several in one are too large a graph.
     static void activate(Activation f, MemorySegment x, long at, int count) {
+        int whole = F.loopBound(count);
+        switch (f) {
+            case RELU -> relu(x, at, whole);
+            case SILU -> silu(x, at, whole);
+            case GELU_TANH -> geluTanh(x, at, whole);
+            case GELU -> gelu(x, at, whole);
+        }
+        if (whole < count) {
+            VectorMask<Float> mask = F.indexInRange(whole, count);
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + whole) * 4, ORDER, mask);
+            apply(f, v).intoMemorySegment(x, (at + whole) * 4, ORDER, mask);
+        }
+    }
+
+    private static void relu(MemorySegment x, long at, int count) {
         for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER, mask);
-            apply(f, v).intoMemorySegment(x, (at + i) * 4, ORDER, mask);
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER);
+            v.max(0f).intoMemorySegment(x, (at + i) * 4, ORDER);
+        }
+    }
+
+    private static void silu(MemorySegment x, long at, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER);
+            VectorMath.silu(v).intoMemorySegment(x, (at + i) * 4, ORDER);
+        }
+    }
+
+    private static void geluTanh(MemorySegment x, long at, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER);
+            VectorMath.geluTanh(v).intoMemorySegment(x, (at + i) * 4, ORDER);
+        }
+    }
+
+    private static void gelu(MemorySegment x, long at, int count) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER);
+            VectorMath.gelu(v).intoMemorySegment(x, (at + i) * 4, ORDER);
         }
     }
 
     /// gate = f(gate) · up.
     static void gate(Activation f, MemorySegment gate, MemorySegment up, long at, int count) {
-        for (int i = 0; i < count; i += LANES) {
-            VectorMask<Float> mask = F.indexInRange(i, count);
-            FloatVector v = FloatVector.fromMemorySegment(F, gate, (at + i) * 4, ORDER, mask);
-            FloatVector u = FloatVector.fromMemorySegment(F, up, (at + i) * 4, ORDER, mask);
-            apply(f, v).mul(u).intoMemorySegment(gate, (at + i) * 4, ORDER, mask);
+        activate(f, gate, at, count);
+        int i = 0;
+        for (; i <= count - LANES; i += LANES) {
+            FloatVector u = FloatVector.fromMemorySegment(F, up, (at + i) * 4, ORDER);
+            FloatVector.fromMemorySegment(F, gate, (at + i) * 4, ORDER)
+                    .mul(u)
+                    .intoMemorySegment(gate, (at + i) * 4, ORDER);
+        }
+        for (; i < count; i++) {
+            gate.set(FLOAT, (at + i) * 4, gate.get(FLOAT, (at + i) * 4) * up.get(FLOAT, (at + i) * 4));
         }
     }
 
@@ -187,19 +227,25 @@ final class Elementwise {
     /// Turns `count` scores into probabilities, in place: exp(x - max) / Σ.
     static void softmax(MemorySegment x, long at, int count) {
         float max = max(x, at, count);
-        FloatVector sum = FloatVector.zero(F);
-        int i = 0;
-        for (; i <= count - LANES; i += LANES) {
-            FloatVector v = VectorMath.exp(
-                    FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER).sub(max));
-            v.intoMemorySegment(x, (at + i) * 4, ORDER);
-            sum = sum.add(v);
+        if (count < LANES) {
+            lastExponentials(x, at, count, max);
+        } else {
+            exponentials(x, at, count, max);
         }
-        float total = VectorMath.sum(sum);
-        if (i < count) {
-            total += lastExponentials(x, at + i, count - i, max);
+        scale(x, at, count, 1 / sum(x, at, count));
+    }
+
+    /// exp(x - max) of at least a vector, in place. The last vector overlaps the one before and is computed first, from what
+    /// lies there then: a mask would be an object.
+    private static void exponentials(MemorySegment x, long at, int count, float max) {
+        long end = (at + count - LANES) * 4;
+        FloatVector last =
+                VectorMath.exp(FloatVector.fromMemorySegment(F, x, end, ORDER).sub(max));
+        for (int i = 0; i <= count - LANES; i += LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER);
+            VectorMath.exp(v.sub(max)).intoMemorySegment(x, (at + i) * 4, ORDER);
         }
-        scale(x, at, count, 1 / total);
+        last.intoMemorySegment(x, end, ORDER);
     }
 
     private static float max(MemorySegment x, long at, int count) {
@@ -215,13 +261,11 @@ final class Elementwise {
         return max;
     }
 
-    /// exp(x - max) of less than a vector, in place; returns their sum.
-    private static float lastExponentials(MemorySegment x, long at, int count, float max) {
+    /// exp(x - max) of less than a vector, in place.
+    private static void lastExponentials(MemorySegment x, long at, int count, float max) {
         VectorMask<Float> mask = F.indexInRange(0, count);
-        FloatVector v = VectorMath.exp(
-                FloatVector.fromMemorySegment(F, x, at * 4, ORDER, mask).sub(max));
-        v.intoMemorySegment(x, at * 4, ORDER, mask);
-        return VectorMath.sum(FloatVector.zero(F).blend(v, mask));
+        FloatVector v = FloatVector.fromMemorySegment(F, x, at * 4, ORDER, mask);
+        VectorMath.exp(v.sub(max)).intoMemorySegment(x, at * 4, ORDER, mask);
     }
 
     /// Σ a[i] b[i].
