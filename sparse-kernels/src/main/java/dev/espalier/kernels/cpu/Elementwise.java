@@ -1,6 +1,8 @@
 package dev.espalier.kernels.cpu;
 
 import dev.espalier.kernels.Backend.Activation;
+import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -238,14 +240,19 @@ final class Elementwise {
     /// exp(x - max) of at least a vector, in place. The last vector overlaps the one before and is computed first, from what
     /// lies there then: a mask would be an object.
     private static void exponentials(MemorySegment x, long at, int count, float max) {
-        long end = (at + count - LANES) * 4;
-        FloatVector last =
-                VectorMath.exp(FloatVector.fromMemorySegment(F, x, end, ORDER).sub(max));
-        for (int i = 0; i <= count - LANES; i += LANES) {
-            FloatVector v = FloatVector.fromMemorySegment(F, x, (at + i) * 4, ORDER);
-            VectorMath.exp(v.sub(max)).intoMemorySegment(x, (at + i) * 4, ORDER);
+        long last = (at + count - LANES) * 4;
+        long aside = Sums.scratch();
+        exponentials(x, last, Raw.ALL, aside, LANES, max);
+        exponentials(x, at * 4, x, at * 4, F.loopBound(count), max);
+        FloatVector.fromMemorySegment(F, Raw.ALL, aside, ORDER).intoMemorySegment(x, last, ORDER);
+    }
+
+    /// exp(x - max) of whole vectors.
+    private static void exponentials(MemorySegment x, long at, MemorySegment y, long yAt, int count, float max) {
+        for (int i = 0; i < count; i += LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(F, x, at + i * 4L, ORDER);
+            VectorMath.exp(v.sub(max)).intoMemorySegment(y, yAt + i * 4L, ORDER);
         }
-        last.intoMemorySegment(x, end, ORDER);
     }
 
     private static float max(MemorySegment x, long at, int count) {

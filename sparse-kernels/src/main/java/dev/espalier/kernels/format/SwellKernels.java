@@ -400,7 +400,7 @@ final class SwellKernels {
         a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
     }
 
-    /// Bytes in 8 or 4 lanes, a vector of values and so four steps a turn.
+    /// Bytes in 8 or 4 lanes, a vector of values and so four steps a turn. Written out: C2 gives up on so many helpers.
     static void bytes(long begin, long end, long bases, long x, int topByte, long result) {
         FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
         FloatVector a1 = FloatVector.zero(F);
@@ -413,16 +413,49 @@ final class SwellKernels {
                 long b = Raw.ALL.get(Raw.LONG, bp);
                 bp += 8;
                 IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                a0 = mac(integer(v.lanewise(VectorOperators.LSHL, 24)), look(words, x + 4 * (b & 0xffff)), a0);
+                long at;
+                IntVector t;
+                FloatVector w;
+                at = x + 4 * (b & 0xffff);
+                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                        .blend(
+                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0));
                 words = words.lanewise(VectorOperators.LSHR, FIELD);
-                FloatVector w = integer(v.lanewise(VectorOperators.LSHL, 16).and(top));
-                a1 = mac(w, look(words, x + 4 * (b >>> 16 & 0xffff)), a1);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA
+                        ? w.fma(t.reinterpretAsFloats(), a0)
+                        : w.mul(t.reinterpretAsFloats()).add(a0);
+                at = x + 4 * (b >>> 16 & 0xffff);
+                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                        .blend(
+                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0));
                 words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = integer(v.lanewise(VectorOperators.LSHL, 8).and(top));
-                a0 = mac(w, look(words, x + 4 * (b >>> 32 & 0xffff)), a0);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA
+                        ? w.fma(t.reinterpretAsFloats(), a1)
+                        : w.mul(t.reinterpretAsFloats()).add(a1);
+                at = x + 4 * (b >>> 32 & 0xffff);
+                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                        .blend(
+                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0));
                 words = words.lanewise(VectorOperators.LSHR, FIELD);
-                a1 = mac(integer(v.and(top)), look(words, x + 4 * (b >>> 48)), a1);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a0 = FMA
+                        ? w.fma(t.reinterpretAsFloats(), a0)
+                        : w.mul(t.reinterpretAsFloats()).add(a0);
+                at = x + 4 * (b >>> 48);
+                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                        .blend(
+                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0));
                 words = words.lanewise(VectorOperators.LSHR, FIELD);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA
+                        ? w.fma(t.reinterpretAsFloats(), a1)
+                        : w.mul(t.reinterpretAsFloats()).add(a1);
             }
         }
         a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
@@ -441,27 +474,39 @@ final class SwellKernels {
                 long b = Raw.ALL.get(Raw.LONG, bp);
                 bp += 8;
                 IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                a0 = mac(integer(v.lanewise(VectorOperators.LSHL, 24)), lookNear(words, x + 4 * (b & 0xffff)), a0);
+                long at;
+                IntVector t;
+                FloatVector w;
+                at = x + 4 * (b & 0xffff);
+                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER));
                 words = words.lanewise(VectorOperators.LSHR, FIELD);
-                FloatVector w = integer(v.lanewise(VectorOperators.LSHL, 16).and(top));
-                a1 = mac(w, lookNear(words, x + 4 * (b >>> 16 & 0xffff)), a1);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+                a0 = FMA
+                        ? w.fma(t.reinterpretAsFloats(), a0)
+                        : w.mul(t.reinterpretAsFloats()).add(a0);
+                at = x + 4 * (b >>> 16 & 0xffff);
+                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER));
                 words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = integer(v.lanewise(VectorOperators.LSHL, 8).and(top));
-                a0 = mac(w, lookNear(words, x + 4 * (b >>> 32 & 0xffff)), a0);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA
+                        ? w.fma(t.reinterpretAsFloats(), a1)
+                        : w.mul(t.reinterpretAsFloats()).add(a1);
+                at = x + 4 * (b >>> 32 & 0xffff);
+                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER));
                 words = words.lanewise(VectorOperators.LSHR, FIELD);
-                a1 = mac(integer(v.and(top)), lookNear(words, x + 4 * (b >>> 48)), a1);
+                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+                a0 = FMA
+                        ? w.fma(t.reinterpretAsFloats(), a0)
+                        : w.mul(t.reinterpretAsFloats()).add(a0);
+                at = x + 4 * (b >>> 48);
+                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER));
                 words = words.lanewise(VectorOperators.LSHR, FIELD);
+                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+                a1 = FMA
+                        ? w.fma(t.reinterpretAsFloats(), a1)
+                        : w.mul(t.reinterpretAsFloats()).add(a1);
             }
         }
         a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-    }
-
-    private static FloatVector lookNear(IntVector index, long at) {
-        return index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                .reinterpretAsFloats();
-    }
-
-    private static FloatVector integer(IntVector v) {
-        return (FloatVector) v.convert(VectorOperators.I2F, 0);
     }
 }
