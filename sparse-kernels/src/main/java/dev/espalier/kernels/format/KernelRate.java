@@ -18,6 +18,10 @@ public final class KernelRate {
     private static final int ROWS = 48;
     private static final int TINY_ROWS = 16;
     private static final int TINY_COLUMNS = 512;
+    /// Columns from one kept weight to the next.
+    private static final int USUALLY_APART = 4;
+
+    private static final int FAR_APART = 16;
     private static final long WARM_NANOS = 5_000_000_000L;
 
     private final Set<String> warm = new HashSet<>();
@@ -77,8 +81,14 @@ public final class KernelRate {
         if (!VectorCheck.compiled()) {
             return;
         }
+        // Swell has two kernels in narrow lanes, for matrices that keep many weights and few.
+        warmUp(format, dtype, USUALLY_APART);
+        warmUp(format, dtype, FAR_APART);
+    }
+
+    private static void warmUp(WeightFormat format, DType dtype, int apart) {
         try (Arena arena = Arena.ofShared();
-                Linear small = format.pack(tiny(arena, format, dtype))) {
+                Linear small = format.pack(tiny(arena, format, dtype, apart))) {
             MemorySegment x = input(arena, small.columns());
             MemorySegment y = output(arena, small.rows());
             long begin = System.nanoTime();
@@ -91,10 +101,14 @@ public final class KernelRate {
 
     /// A matrix that every pattern of `format` fits.
     public static Tensor tiny(Arena arena, WeightFormat format, DType dtype) {
+        return tiny(arena, format, dtype, USUALLY_APART);
+    }
+
+    private static Tensor tiny(Arena arena, WeightFormat format, DType dtype, int spacing) {
         int columns = format instanceof NOfM pattern
                 ? Math.ceilDiv(TINY_COLUMNS, pattern.group()) * pattern.group()
                 : TINY_COLUMNS;
-        int apart = format instanceof NOfM pattern ? pattern.group() : 4;
+        int apart = format instanceof NOfM pattern ? pattern.group() : spacing;
         Tensor tiny = Tensor.allocate(arena, dtype, TINY_ROWS, columns);
         for (int row = 0; row < TINY_ROWS; row++) {
             for (int column = row % apart; column < columns; column += apart) {

@@ -18,8 +18,8 @@ import java.util.stream.IntStream;
 ///
 /// A vector's lanes are the rows of a slice, L (16, 8 or 4), as many as the machine's vectors have 32-bit lanes. A *step*
 /// serves at most one kept weight of each row, all of them inside W consecutive columns: its base is the lowest column of
-/// the slice that is not served yet; a row whose next weight lies beyond the window is filled with a zero. W is 2 L; L for
-/// bytes in vectors of 8 or 4 lanes where many are kept, because there the second lookup costs more than the filling.
+/// the slice that is not served yet; a row whose next weight lies beyond the window is filled with a zero. W is 2 L with 16
+/// lanes. With 8 or 4 it is L, because a second lookup costs more than the filling, but for 16-bit values of which few are kept.
 ///
 /// ```
 ///   bases   | u16 step 0 | u16 step 1 | ... | next block ...                       (a stream of its own)
@@ -35,7 +35,7 @@ import java.util.stream.IntStream;
 /// The kernel loads W floats of x from the base on, permutes them by the index words and multiplies: no gather, no sum over
 /// lanes at the end, x in float32. Bytes a weight: `d · fill · (b + 4/s + 2/L)`, where d is the fraction kept, b the bytes of
 /// a value, s the steps a word, and fill is how many slots a kept weight takes. With random masks fill is about 1.06 at 50 %,
-/// 1.13 at 70 %, 1.2 at 80 %, 1.4 at 90 % for L = 16; 1.09, 1.19, 1.3, 1.6 for L = 8, W = 16. Pays from about 60 % on; on
+/// 1.13 at 70 %, 1.2 at 80 %, 1.4 at 90 % for L = 16; for L = 8 1.16, 1.33, 1.3, 1.6. Pays from about 60 % on; on
 /// machines without AVX-512 it is the format for any mask.
 ///
 /// A slice takes at least as many steps as its fullest row has weights. Where rows differ in that, as they do in real masks,
@@ -48,7 +48,6 @@ public final class Swell implements WeightFormat {
     private static final int LANES = SwellKernels.LANES;
     private static final int FIELD = SwellKernels.FIELD;
     private static final int WORD_STEPS = SwellKernels.STEPS;
-    private static final boolean OLD = Boolean.getBoolean("swell.old");
 
     /// Rows that are sorted among themselves: few enough for a panel to find its rows.
     private static final int SORTED = 128;
@@ -56,8 +55,8 @@ public final class Swell implements WeightFormat {
     /// Rows are sorted if that saves more than a tenth of the slots that the fullest rows ask for.
     private static final double WORTH = 0.9;
 
-    /// From this fraction on bytes look up one vector in narrow lanes.
-    private static final double DENSE_BYTES = 0.25;
+    /// Below this fraction 16-bit values look up two vectors in narrow lanes.
+    private static final double FEW = 0.22;
 
     private static final int MAX_COLUMNS = 1 << 16;
 
@@ -151,8 +150,8 @@ public final class Swell implements WeightFormat {
             blockBytes = 4L * LANES * words + (long) steps * LANES * dtype.bytes();
             int[] counts = counts(dense);
             nonZeros = Arrays.stream(counts).asLongStream().sum();
-            boolean near = dtype == DType.I8 && LANES < 16 && nonZeros > DENSE_BYTES * dense.size();
-            window = near ? LANES : 2 * LANES;
+            boolean far = LANES == 16 || dtype.bytes() == 2 && nonZeros < FEW * dense.size();
+            window = far ? 2 * LANES : LANES;
             order = order(counts);
             int slices = Math.ceilDiv(rows, LANES);
             starts = new long[slices + 1];
@@ -394,28 +393,26 @@ public final class Swell implements WeightFormat {
             int top = Weights.TOP_BYTE;
             switch (dtype) {
                 case F32 -> {
-                    if (wide && OLD) {
+                    if (wide) {
                         SwellKernels.wide32(begin, end, base, x, result);
                     } else {
-                        SwellKernels.f32(begin, end, base, x, result);
+                        SwellKernels.near32(begin, end, base, x, result);
                     }
                 }
                 case I8 -> {
                     if (wide) {
                         SwellKernels.wide8(begin, end, base, x, top, result);
-                    } else if (window == LANES) {
-                        SwellKernels.bytesNear(begin, end, base, x, top, result);
                     } else {
                         SwellKernels.bytes(begin, end, base, x, top, result);
                     }
                 }
                 case BF16, F16 -> {
-                    if (wide && OLD) {
+                    if (wide) {
                         SwellKernels.wide16(begin, end, base, x, scale, shift, low, high, result);
-                    } else if (dtype == DType.BF16) {
-                        SwellKernels.bf16(begin, end, base, x, result);
+                    } else if (window == LANES) {
+                        SwellKernels.near16(begin, end, base, x, scale, shift, low, high, result);
                     } else {
-                        SwellKernels.f16(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.far16(begin, end, base, x, scale, shift, low, high, result);
                     }
                 }
             }

@@ -12,9 +12,8 @@ import jdk.incubator.vector.VectorSpecies;
 /// The inner loops of [Swell]: blocks `begin` to `end` of one slice, whose bases lie from `bases` on, times the activations at
 /// `x`; the sums, one a lane, are added to those at `result`.
 ///
-/// With 16 lanes one instruction looks a lane up in two vectors. With 8 or 4 there is none: both vectors are permuted, and
-/// the index's highest bit, moved to the sign, chooses. The narrow loops are rolled, a vector of values a turn, because the
-/// few registers of these machines hold no more; the index words move on by shifting.
+/// With 16 lanes one instruction looks a lane up in two vectors. With 8 or 4 there is none: for two vectors both are permuted,
+/// and the index's highest bit, moved to the sign, chooses.
 final class SwellKernels {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
@@ -310,203 +309,346 @@ final class SwellKernels {
         a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
     }
 
-    private static FloatVector mac(FloatVector a, FloatVector b, FloatVector sum) {
-        return FMA ? a.fma(b, sum) : a.mul(b).add(sum);
-    }
-
-    /// The columns that the lowest field of each lane of `index` names, of the two vectors at `at`.
-    private static FloatVector look(IntVector index, long at) {
-        IntVector near = IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER);
-        IntVector far = IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER);
-        if (LANES == 16) {
-            return index.selectFrom(near, far).reinterpretAsFloats();
-        }
-        return index.selectFrom(near)
-                .blend(
-                        index.selectFrom(far),
-                        index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
-                .reinterpretAsFloats();
-    }
-
-    /// BF16, a vector of values and so two steps a turn.
-    static void bf16(long begin, long end, long bases, long x, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
-        FloatVector a1 = FloatVector.zero(F);
-        IntVector top = IntVector.broadcast(I, 0xffff0000);
-        long bp = bases;
-        for (long p = begin; p != end; ) {
-            IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + (1 + STEPS / 2) * VECTOR;
-            for (p += VECTOR; p != next; p += VECTOR) {
-                int b = Raw.ALL.get(Raw.INT, bp);
-                bp += 4;
-                IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                FloatVector w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a0 = mac(w, look(words, x + 4L * (b & 0xffff)), a0);
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = v.and(top).reinterpretAsFloats();
-                a1 = mac(w, look(words, x + 4L * (b >>> 16)), a1);
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-            }
-        }
-        a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-    }
-
-    /// F16, the same.
-    static void f16(long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
-        FloatVector a1 = FloatVector.zero(F);
-        long bp = bases;
-        for (long p = begin; p != end; ) {
-            IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + (1 + STEPS / 2) * VECTOR;
-            for (p += VECTOR; p != next; p += VECTOR) {
-                int b = Raw.ALL.get(Raw.INT, bp);
-                bp += 4;
-                IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                FloatVector w = v.lanewise(VectorOperators.LSHL, 16)
-                        .lanewise(VectorOperators.ASHR, shift)
-                        .and(low)
-                        .reinterpretAsFloats();
-                a0 = mac(w, look(words, x + 4L * (b & 0xffff)).mul(scale), a0);
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a1 = mac(w, look(words, x + 4L * (b >>> 16)).mul(scale), a1);
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-            }
-        }
-        a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-    }
-
-    /// F32, two vectors of values and so two steps a turn.
-    static void f32(long begin, long end, long bases, long x, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
-        FloatVector a1 = FloatVector.zero(F);
-        long bp = bases;
-        for (long p = begin; p != end; ) {
-            IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + (1 + STEPS) * VECTOR;
-            for (p += VECTOR; p != next; p += 2 * VECTOR) {
-                int b = Raw.ALL.get(Raw.INT, bp);
-                bp += 4;
-                FloatVector w = FloatVector.fromMemorySegment(F, Raw.ALL, p, Raw.ORDER);
-                a0 = mac(w, look(words, x + 4L * (b & 0xffff)), a0);
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, p + VECTOR, Raw.ORDER);
-                a1 = mac(w, look(words, x + 4L * (b >>> 16)), a1);
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-            }
-        }
-        a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-    }
-
-    /// Bytes in 8 or 4 lanes, a vector of values and so four steps a turn. Written out: C2 gives up on so many helpers.
+    /// 8 or 4 lanes, bytes: as many columns, eight steps a word.
     static void bytes(long begin, long end, long bases, long x, int topByte, long result) {
         FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
         FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
         IntVector top = IntVector.broadcast(I, topByte);
         long bp = bases;
-        for (long p = begin; p != end; ) {
+        for (long p = begin; p != end; p += 3 * VECTOR) {
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + (1 + STEPS / 4) * VECTOR;
-            for (p += VECTOR; p != next; p += VECTOR) {
-                long b = Raw.ALL.get(Raw.LONG, bp);
-                bp += 8;
-                IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                long at;
-                IntVector t;
-                FloatVector w;
-                at = x + 4 * (b & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0));
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA
-                        ? w.fma(t.reinterpretAsFloats(), a0)
-                        : w.mul(t.reinterpretAsFloats()).add(a0);
-                at = x + 4 * (b >>> 16 & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0));
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA
-                        ? w.fma(t.reinterpretAsFloats(), a1)
-                        : w.mul(t.reinterpretAsFloats()).add(a1);
-                at = x + 4 * (b >>> 32 & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0));
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a0 = FMA
-                        ? w.fma(t.reinterpretAsFloats(), a0)
-                        : w.mul(t.reinterpretAsFloats()).add(a0);
-                at = x + 4 * (b >>> 48);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
-                        .blend(
-                                words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
-                                words.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0));
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA
-                        ? w.fma(t.reinterpretAsFloats(), a1)
-                        : w.mul(t.reinterpretAsFloats()).add(a1);
-            }
+            long b = Raw.ALL.get(Raw.LONG, bp);
+            long c = Raw.ALL.get(Raw.LONG, bp + 8);
+            bp += 16;
+            IntVector v;
+            FloatVector w;
+            FloatVector t;
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
+            t = words.and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            t = words.lanewise(VectorOperators.LSHR, 4)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            t = words.lanewise(VectorOperators.LSHR, 8)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            t = words.lanewise(VectorOperators.LSHR, 12)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 16)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            t = words.lanewise(VectorOperators.LSHR, 20)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            t = words.lanewise(VectorOperators.LSHR, 24)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            t = words.lanewise(VectorOperators.LSHR, 28)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
-        a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
     }
 
-    /// The same, one vector of columns.
-    static void bytesNear(long begin, long end, long bases, long x, int topByte, long result) {
+    /// 8 or 4 lanes, 16-bit values: as many columns.
+    static void near16(
+            long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
         FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
         FloatVector a1 = FloatVector.zero(F);
-        IntVector top = IntVector.broadcast(I, topByte);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
-        for (long p = begin; p != end; ) {
+        for (long p = begin; p != end; p += 5 * VECTOR) {
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-            long next = p + (1 + STEPS / 4) * VECTOR;
-            for (p += VECTOR; p != next; p += VECTOR) {
-                long b = Raw.ALL.get(Raw.LONG, bp);
-                bp += 8;
-                IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                long at;
-                IntVector t;
-                FloatVector w;
-                at = x + 4 * (b & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER));
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA
-                        ? w.fma(t.reinterpretAsFloats(), a0)
-                        : w.mul(t.reinterpretAsFloats()).add(a0);
-                at = x + 4 * (b >>> 16 & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER));
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA
-                        ? w.fma(t.reinterpretAsFloats(), a1)
-                        : w.mul(t.reinterpretAsFloats()).add(a1);
-                at = x + 4 * (b >>> 32 & 0xffff);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER));
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a0 = FMA
-                        ? w.fma(t.reinterpretAsFloats(), a0)
-                        : w.mul(t.reinterpretAsFloats()).add(a0);
-                at = x + 4 * (b >>> 48);
-                t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER));
-                words = words.lanewise(VectorOperators.LSHR, FIELD);
-                w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA
-                        ? w.fma(t.reinterpretAsFloats(), a1)
-                        : w.mul(t.reinterpretAsFloats()).add(a1);
-            }
+            IntVector v;
+            long b = Raw.ALL.get(Raw.LONG, bp);
+            long c = Raw.ALL.get(Raw.LONG, bp + 8);
+            bp += 16;
+            FloatVector w;
+            FloatVector t;
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
+            t = words.and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(low)
+                    .reinterpretAsFloats();
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            t = words.lanewise(VectorOperators.LSHR, 4)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 8)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(low)
+                    .reinterpretAsFloats();
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            t = words.lanewise(VectorOperators.LSHR, 12)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 16)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(low)
+                    .reinterpretAsFloats();
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            t = words.lanewise(VectorOperators.LSHR, 20)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 24)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(low)
+                    .reinterpretAsFloats();
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            t = words.lanewise(VectorOperators.LSHR, 28)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
-        a0.add(a1).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+    }
+
+    /// 8 or 4 lanes, F32: as many columns.
+    static void near32(long begin, long end, long bases, long x, long result) {
+        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+        FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
+        long bp = bases;
+        for (long p = begin; p != end; p += 9 * VECTOR) {
+            IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+            FloatVector v;
+            long b = Raw.ALL.get(Raw.LONG, bp);
+            long c = Raw.ALL.get(Raw.LONG, bp + 8);
+            bp += 16;
+            FloatVector t;
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + VECTOR, Raw.ORDER);
+            t = words.and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 4)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 8)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 12)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
+                    .reinterpretAsFloats();
+            a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 16)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 20)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 24)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 28)
+                    .and(15)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
+                    .reinterpretAsFloats();
+            a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
+        }
+        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+    }
+
+    /// 8 or 4 lanes, 16-bit values: twice as many columns.
+    static void far16(
+            long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
+        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+        FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
+        long bp = bases;
+        for (long p = begin; p != end; p += 5 * VECTOR) {
+            IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+            IntVector v;
+            long b = Raw.ALL.get(Raw.LONG, bp);
+            long c = Raw.ALL.get(Raw.LONG, bp + 8);
+            bp += 16;
+            FloatVector w;
+            FloatVector t;
+            IntVector index;
+            long at;
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
+            at = x + 4 * (b & 0xffff);
+            index = words;
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(low)
+                    .reinterpretAsFloats();
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            at = x + 4 * (b >>> 16 & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 4);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+            at = x + 4 * (b >>> 32 & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 8);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(low)
+                    .reinterpretAsFloats();
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            at = x + 4 * (b >>> 48);
+            index = words.lanewise(VectorOperators.LSHR, 12);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+            at = x + 4 * (c & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 16);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(low)
+                    .reinterpretAsFloats();
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            at = x + 4 * (c >>> 16 & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 20);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+            at = x + 4 * (c >>> 32 & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 24);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.LSHL, 16)
+                    .lanewise(VectorOperators.ASHR, shift)
+                    .and(low)
+                    .reinterpretAsFloats();
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            at = x + 4 * (c >>> 48);
+            index = words.lanewise(VectorOperators.LSHR, 28);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats()
+                    .mul(scale);
+            w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+        }
+        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
     }
 }

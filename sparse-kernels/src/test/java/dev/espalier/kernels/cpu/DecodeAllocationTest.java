@@ -18,9 +18,12 @@ import java.lang.invoke.MethodType;
 import java.lang.management.ManagementFactory;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
-/// The operations of a decoded token leave no garbage once they are compiled, whatever the format of the weights.
+/// The operations of a decoded token leave no garbage once they are compiled, whatever the format of the weights. A kernel
+/// that fails here does not only allocate: its vectors are objects, and it is several times as slow.
+@Tag("allocation")
 class DecodeAllocationTest {
     private static final int CALLS = 200;
     private static final long MOST_NANOS = 20_000_000_000L;
