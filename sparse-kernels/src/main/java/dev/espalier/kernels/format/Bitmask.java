@@ -12,7 +12,6 @@ import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
@@ -96,38 +95,44 @@ public final class Bitmask implements WeightFormat {
             int blocks = Math.ceilDiv(rows, BLOCK);
             masks = Memory.allocate(Math.max(1, 4L * BLOCK * blocks * groups), arena)
                     .address();
-            nonZeros = NonZeros.count(dense);
+            nonZeros = writeMasks(dense);
             values = Memory.allocate(nonZeros * dtype.bytes() + 64, arena).address();
             starts = new long[blocks * startsPerBlock];
             ahead = Ahead.of(bytes());
             chunk = Ahead.chunk(ahead, starts.length, bytes());
-            write(dense);
+            writeValues(dense);
         }
 
-        private void write(Tensor dense) {
-            KeptRow[] kept = new KeptRow[BLOCK];
-            Arrays.setAll(kept, row -> new KeptRow(dense));
-            int[] next = new int[BLOCK];
+        private long writeMasks(Tensor dense) {
+            long count = 0;
+            for (int row = 0; row < rows; row++) {
+                for (int group = 0; group < groups; group++) {
+                    long index = (long) row * columns + (long) group * GROUP;
+                    int word = 0;
+                    for (int c = 0; c < Math.min(GROUP, columns - group * GROUP); c++) {
+                        word |= (Weights.bits(dtype, dense.segment(), index + c) == 0 ? 0 : 1) << c;
+                    }
+                    Raw.ALL.set(Raw.INT, mask(row, group), word);
+                    count += Integer.bitCount(word);
+                }
+            }
+            return count;
+        }
+
+        private void writeValues(Tensor dense) {
             long at = values;
             for (int block = 0; block * BLOCK < rows; block++) {
-                KeptRow.read(kept, block * BLOCK);
-                Arrays.fill(next, 0);
                 for (int group = 0; group < groups; group++) {
                     if (group % GROUPS_A_START == 0) {
                         starts[block * startsPerBlock + group / GROUPS_A_START] = at;
                     }
-                    int end = Math.min(columns, (group + 1) * GROUP);
-                    for (int row = 0; row < BLOCK; row++) {
-                        KeptRow own = kept[row];
-                        int i = next[row];
-                        int word = 0;
-                        for (; own.column(i) < end; i++) {
-                            word |= 1 << own.column(i) - group * GROUP;
-                            Weights.store(dtype, at, own.bits(i));
+                    for (int row = block * BLOCK; row < block * BLOCK + BLOCK; row++) {
+                        long index = (long) row * columns + (long) group * GROUP;
+                        for (int m = Raw.ALL.get(Raw.INT, mask(row, group)); m != 0; m &= m - 1) {
+                            int bits = Weights.bits(dtype, dense.segment(), index + Integer.numberOfTrailingZeros(m));
+                            Weights.store(dtype, at, bits);
                             at += dtype.bytes();
                         }
-                        next[row] = i;
-                        Raw.ALL.set(Raw.INT, mask(block * BLOCK + row, group), word);
                     }
                 }
             }

@@ -13,7 +13,6 @@ import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -106,37 +105,44 @@ public final class BitmaskInt8 implements WeightFormat {
             int blocks = Math.ceilDiv(rows, BLOCK);
             masks = Memory.allocate(Math.max(1, MASK_BYTES * BLOCK * blocks * groups), arena)
                     .address();
-            nonZeros = NonZeros.count(bytes);
+            nonZeros = writeMasks(bytes);
             values = Memory.allocate(nonZeros + 64, arena).address();
             starts = new long[blocks * startsPerBlock];
             ahead = Ahead.of(bytes());
             chunk = Ahead.chunk(ahead, starts.length, bytes());
-            write(bytes);
+            writeValues(bytes);
         }
 
-        private void write(Tensor bytes) {
-            KeptRow[] kept = new KeptRow[BLOCK];
-            Arrays.setAll(kept, row -> new KeptRow(bytes));
-            int[] next = new int[BLOCK];
+        private long writeMasks(Tensor bytes) {
+            long count = 0;
+            for (int row = 0; row < rows; row++) {
+                for (int group = 0; group < groups; group++) {
+                    long index = (long) row * columns + (long) group * GROUP;
+                    long word = 0;
+                    for (int c = 0; c < Math.min(GROUP, columns - group * GROUP); c++) {
+                        word |= (bytes.segment().get(ValueLayout.JAVA_BYTE, index + c) == 0 ? 0L : 1L) << c;
+                    }
+                    Raw.ALL.set(Raw.LONG, mask(row, group), word);
+                    count += Long.bitCount(word);
+                }
+            }
+            return count;
+        }
+
+        private void writeValues(Tensor bytes) {
             long at = values;
             for (int block = 0; block * BLOCK < rows; block++) {
-                KeptRow.read(kept, block * BLOCK);
-                Arrays.fill(next, 0);
                 for (int group = 0; group < groups; group++) {
                     if (group % GROUPS_A_START == 0) {
                         starts[block * startsPerBlock + group / GROUPS_A_START] = at;
                     }
-                    int end = Math.min(columns, (group + 1) * GROUP);
-                    for (int row = 0; row < BLOCK; row++) {
-                        KeptRow own = kept[row];
-                        int i = next[row];
-                        long word = 0;
-                        for (; own.column(i) < end; i++) {
-                            word |= 1L << own.column(i) - group * GROUP;
-                            Raw.ALL.set(ValueLayout.JAVA_BYTE, at++, (byte) own.bits(i));
+                    for (int row = block * BLOCK; row < block * BLOCK + BLOCK; row++) {
+                        long index = (long) row * columns + (long) group * GROUP;
+                        for (long m = Raw.ALL.get(Raw.LONG, mask(row, group)); m != 0; m &= m - 1) {
+                            byte value =
+                                    bytes.segment().get(ValueLayout.JAVA_BYTE, index + Long.numberOfTrailingZeros(m));
+                            Raw.ALL.set(ValueLayout.JAVA_BYTE, at++, value);
                         }
-                        next[row] = i;
-                        Raw.ALL.set(Raw.LONG, mask(block * BLOCK + row, group), word);
                     }
                 }
             }

@@ -4,7 +4,6 @@ import dev.espalier.kernels.simd.Raw;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 
 /// The kept weights of one row of a dense matrix, in order of columns: what packing reads.
 ///
@@ -20,17 +19,6 @@ final class KeptRow {
         this.columns = new int[dense.columns() + 1];
         this.bits = new int[dense.columns() + 1];
         empty();
-    }
-
-    /// Lets `rows` take up the rows from `from` on; those beyond the last one are empty.
-    static void read(KeptRow[] rows, int from) {
-        for (int i = 0; i < rows.length; i++) {
-            if (from + i < rows[i].dense.rows()) {
-                rows[i].read(from + i);
-            } else {
-                rows[i].empty();
-            }
-        }
     }
 
     /// Takes up row `row`; returns how many weights it keeps.
@@ -61,12 +49,6 @@ final class KeptRow {
     /// The column of kept weight `i`; the number of columns if `i` is [#count].
     int column(int i) {
         return columns[i];
-    }
-
-    /// How many kept weights lie before column `end`.
-    int before(int end) {
-        int i = Arrays.binarySearch(columns, 0, count, end);
-        return i < 0 ? -i - 1 : i;
     }
 
     /// The bits of kept weight `i`, as [Weights#bits] has them; 0 if `i` is [#count].

@@ -110,12 +110,14 @@ public final class NOfM implements WeightFormat {
         }
         KeptRow row = new KeptRow(dense);
         for (int r = 0; r < dense.rows(); r++) {
-            int count = row.read(r);
-            for (int i = 0; i + kept < count; i++) {
-                int first = row.column(i) / group * group;
-                if (row.column(i + kept) < first + group) {
-                    return "row %d keeps %d of columns %d to %d"
-                            .formatted(r, row.before(first + group) - i, first, first + group - 1);
+            row.read(r);
+            for (int first = 0, i = 0; first < dense.columns(); first += group) {
+                int before = i;
+                while (row.column(i) < first + group && i < row.count()) {
+                    i++;
+                }
+                if (i - before > kept) {
+                    return "row %d keeps %d of columns %d to %d".formatted(r, i - before, first, first + group - 1);
                 }
             }
         }
@@ -185,21 +187,40 @@ public final class NOfM implements WeightFormat {
             KeptRow kept = new KeptRow(dense);
             long all = 0;
             for (int row = 0; row < rows; row++) {
-                int count = kept.read(row);
-                all += count;
-                int group = -1;
-                int step = 0;
-                for (int i = 0; i < count; i++) {
-                    int g = kept.column(i) / m;
-                    step = g == group ? step + 1 : g * n;
-                    group = g;
-                    long word = index(row, step);
-                    int place = (kept.column(i) - g * m) << step % steps * field;
-                    Raw.ALL.set(Raw.INT, word, Raw.ALL.get(Raw.INT, word) | place);
-                    Weights.store(dtype, value(row, step), kept.bits(i));
-                }
+                all += kept.read(row);
+                write(kept, block(row, 0), row % LANES);
             }
             return all;
+        }
+
+        /// One row as a lane of the blocks from `first` on.
+        private void write(KeptRow kept, long first, int lane) {
+            int together = 4 / dtype.bytes();
+            long block = first;
+            int step = 0;
+            int word = 0;
+            int i = 0;
+            for (int from = 0; from < columns; from += m) {
+                int end = Math.min(columns, from + m);
+                for (int slot = 0; slot < n; slot++) {
+                    if (kept.column(i) < end) {
+                        word |= kept.column(i) - from << step * field;
+                        long vector = block + 4L * LANES * (1 + step / together);
+                        Weights.store(dtype, vector + 4L * lane + (long) step % together * dtype.bytes(), kept.bits(i));
+                        i++;
+                    }
+                    step++;
+                    if (step == steps) {
+                        Raw.ALL.set(Raw.INT, block + 4L * lane, word);
+                        block += blockBytes;
+                        step = 0;
+                        word = 0;
+                    }
+                }
+            }
+            if (step > 0) {
+                Raw.ALL.set(Raw.INT, block + 4L * lane, word);
+            }
         }
 
         private long block(int row, int step) {

@@ -173,11 +173,8 @@ public final class Swell implements WeightFormat {
         }
 
         private static int[] counts(Tensor dense) {
-            KeptRow kept = new KeptRow(dense);
             int[] counts = new int[dense.rows()];
-            for (int row = 0; row < counts.length; row++) {
-                counts[row] = kept.read(row);
-            }
+            Arrays.setAll(counts, row -> (int) NonZeros.count(dense.slice(row, row + 1)));
             return counts;
         }
 
