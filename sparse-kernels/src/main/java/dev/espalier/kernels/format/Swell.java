@@ -14,6 +14,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.stream.IntStream;
+
 /// Any mask: a window of x slides over the columns, and rows take from it what they keep (sliding-window ELL).
 ///
 /// A vector's lanes are the rows of a slice, L (16, 8 or 4), as many as the machine's vectors have 32-bit lanes. A *step*
@@ -43,7 +44,6 @@ import java.util.stream.IntStream;
 /// they are stored. ALPS' masks of SmolLM2-135M at 80 % then have 1.18 to 1.28 slots a weight instead of 1.22 to 1.85 (L = 16).
 ///
 /// In `swell-int8`, which is not exact, values are bytes with one scale a row ([Int8]).
-
 public final class Swell implements WeightFormat {
     private static final int LANES = SwellKernels.LANES;
     private static final int FIELD = SwellKernels.FIELD;
