@@ -3,6 +3,7 @@ module dev.espalier.kernels {
     requires transitive dev.espalier.natives;
     requires jdk.incubator.vector;
     requires java.management;
+    requires jdk.management;
 
     exports dev.espalier.tensor;
     exports dev.espalier.kernels;

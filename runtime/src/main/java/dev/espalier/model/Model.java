@@ -2,6 +2,7 @@ package dev.espalier.model;
 
 import dev.espalier.checkpoint.Checkpoint;
 import dev.espalier.kernels.Backend;
+import dev.espalier.kernels.DeferredLinear;
 import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.WeightFormat;
@@ -12,18 +13,23 @@ import dev.espalier.tensor.DType;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.EnumMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.function.BooleanSupplier;
 
 /// A decoder that can run: embedding, blocks, final norm, head.
 ///
 /// Immutable while it serves, but for [Block#swap]. What changes lives in the [KvCache] of a sequence and in the
 /// [Workspace] of whoever runs a pass; one pass at a time, as the backend demands.
 public final class Model implements AutoCloseable {
+    private static final long TOUCHED_BYTES = 1 << 20;
+
     private final ModelSpec spec;
     private final Checkpoint checkpoint;
     private final Backend backend;
@@ -38,6 +44,12 @@ public final class Model implements AutoCloseable {
     private final Linear projectOut;
     private final Block.NormWeights lastNorm;
     private final Linear head;
+    /// What is still to be packed, and the memory that it is read from.
+    private final Map<DeferredLinear, MemorySegment> deferred = new LinkedHashMap<>();
+
+    /// The type of the blocks' matrices as the checkpoint has them.
+    private DType linearType;
+
     private boolean closed;
 
     private Model(Checkpoint checkpoint, Backend backend, FormatChoice formats, WeightFormat headFormat) {
@@ -66,7 +78,7 @@ public final class Model implements AutoCloseable {
             lastNorm = spec.norms().last() ? norm(weights, weights.lastNorm(), small) : null;
             WeightFormat heads = headFormat == null ? aroundBlocks() : headFormat;
             head = backend.linear(weights.head(), heads);
-            if (!heads.equals(Dense.mapped())) {
+            if (!keeps(head, weights.head(), heads)) {
                 Memory.giveUp(weights.head().segment());
             }
         } catch (RuntimeException | Error e) {
@@ -261,12 +273,78 @@ public final class Model implements AutoCloseable {
         }
     }
 
+    /// Whether something was loaded as [Dense#deferred] and is not packed yet.
+    public boolean defers() {
+        synchronized (deferred) {
+            return !deferred.isEmpty();
+        }
+    }
+
+    /// Packs some of what was loaded as [Dense#deferred], about a block, with all threads of the backend: between passes, not
+    /// beside one.
+    ///
+    /// @throws OutOfMemoryError if there is no memory left for copies; what is not packed goes on to be read from the file
+    public void packSome() {
+        synchronized (deferred) {
+            Map<DeferredLinear, MemorySegment> some = new LinkedHashMap<>();
+            deferred.entrySet().stream()
+                    .limit(Projection.values().length)
+                    .forEach(entry -> some.put(entry.getKey(), entry.getValue()));
+            backend.pack(List.copyOf(some.keySet()));
+            some.forEach((linear, memory) -> {
+                Memory.giveUp(memory);
+                deferred.remove(linear);
+            });
+        }
+    }
+
+    /// Packs one matrix of what was loaded as [Dense#deferred], in the calling thread, while others may run passes.
+    ///
+    /// @throws OutOfMemoryError if there is no memory left for the copy; it goes on to be read from the file
+    public void packOne() {
+        // Not while the model is being closed, and with it what it reads.
+        synchronized (deferred) {
+            deferred.entrySet().stream().findFirst().ifPresent(entry -> {
+                entry.getKey().pack();
+                Memory.giveUp(entry.getValue());
+                deferred.remove(entry.getKey());
+            });
+        }
+    }
+
+    /// Touches the pages of the file that the deferred layers will be read from, until all are touched or `enough` says so. A
+    /// page costs its first reader a visit to the kernel, even when it lies in the system's cache: for a model of a billion
+    /// weights that is a second. May run beside everything but [#close].
+    public void touchDeferred(BooleanSupplier enough) {
+        List<MemorySegment> layers;
+        synchronized (deferred) {
+            layers = List.copyOf(deferred.values());
+        }
+        for (MemorySegment layer : layers) {
+            for (long at = 0; at < layer.byteSize() && !enough.getAsBoolean(); at += TOUCHED_BYTES) {
+                layer.asSlice(at, Math.min(TOUCHED_BYTES, layer.byteSize() - at))
+                        .load();
+            }
+        }
+    }
+
+    /// Has the operations of a pass compiled before one is waited for. As any pass, not beside another.
+    public void rehearse() {
+        Block first = blocks.getFirst();
+        WeightFormat format = first.linear(Projection.Q).format();
+        Rehearsal.run(
+                backend, spec, first.projections(), linearType, format instanceof Dense ? Dense.mapped() : format);
+    }
+
     /// Gives back what the model allocated. Closing twice does nothing.
     @Override
     public void close() {
-        if (!closed) {
-            closed = true;
-            release();
+        synchronized (deferred) {
+            if (!closed) {
+                closed = true;
+                deferred.clear();
+                release();
+            }
         }
     }
 
@@ -321,7 +399,16 @@ public final class Model implements AutoCloseable {
     /// them packed for speed wants the fast layout.
     private WeightFormat aroundBlocks() {
         WeightFormat blocksOwn = blocks.getFirst().linear(Projection.Q).format();
-        return blocksOwn.equals(Dense.mapped()) ? Dense.mapped() : Dense.tiled();
+        return blocksOwn instanceof Dense ? blocksOwn : Dense.tiled();
+    }
+
+    /// Whether `linear`, which is `weight` packed as `format`, still reads the memory of `weight`.
+    private boolean keeps(Linear linear, Tensor weight, WeightFormat format) {
+        if (linear instanceof DeferredLinear later) {
+            deferred.put(later, weight.segment());
+            return true;
+        }
+        return format.equals(Dense.mapped());
     }
 
     /// The linear layers of a block, packed side by side.
@@ -340,11 +427,12 @@ public final class Model implements AutoCloseable {
                 dense.add(checkpoint.read(name, arena));
                 chosen.add(formats.choose(dense.getLast()));
             }
+            linearType = dense.getFirst().dtype();
             List<Linear> packed = backend.linears(dense, chosen);
             Map<Projection, Linear> linears = new EnumMap<>(Projection.class);
             for (int i = 0; i < packed.size(); i++) {
                 linears.put(projections.get(i), packed.get(i));
-                if (chosen.get(i).equals(Dense.mapped())) {
+                if (keeps(packed.get(i), dense.get(i), chosen.get(i))) {
                     borrowed = true;
                 } else {
                     Memory.giveUp(dense.get(i).segment());

@@ -33,6 +33,13 @@ public interface Backend extends AutoCloseable {
     /// the tensor's memory instead of copying it.
     Linear linear(Tensor weight, WeightFormat format);
 
+    /// Packs matrices that were left to be packed later, side by side where the backend has threads for it.
+    ///
+    /// @throws OutOfMemoryError if there is no memory for one; it stays as it is
+    default void pack(List<DeferredLinear> matrices) {
+        matrices.forEach(DeferredLinear::pack);
+    }
+
     /// [#linear(Tensor, WeightFormat)] of several, weight i in format i, side by side where the backend has threads for it;
     /// the weights' memory must be open to all threads. If one fails the others are closed.
     default List<Linear> linears(List<Tensor> weights, List<WeightFormat> formats) {

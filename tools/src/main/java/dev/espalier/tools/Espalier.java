@@ -1,5 +1,6 @@
 package dev.espalier.tools;
 
+import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.tensor.InputException;
 import java.io.FileDescriptor;
@@ -10,7 +11,9 @@ import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CancellationException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -41,19 +44,11 @@ import picocli.CommandLine.UnmatchedArgumentException;
             "  espalier COMMAND --help                             every option of a command, with examples",
             "",
             "Exit codes: 0 done, 1 the work failed, 2 wrong usage or unusable input, 130 Ctrl-C."
-        },
-        subcommands = {
-            PruneAndServeCommand.class,
-            GenerateCommand.class,
-            PruneCommand.class,
-            EvalCommand.class,
-            ServeCommand.class,
-            BenchCommand.class,
-            InfoCommand.class,
-            DevicesCommand.class,
-            GpuCheckCommand.class,
         })
 public final class Espalier {
+    /// By their names, in the order of the help.
+    private static final Map<String, Class<?>> COMMANDS = commands();
+
     static final int DONE = 0;
     static final int FAILED = 1;
     static final int WRONG_USAGE = 2;
@@ -61,6 +56,9 @@ public final class Espalier {
 
     /// Runs a command and ends the process with its exit code.
     public static void main(String[] arguments) {
+        if (arguments.length > 1) {
+            CompilerHints.prepare();
+        }
         PrintWriter out = writer(new FileOutputStream(FileDescriptor.out));
         PrintWriter err = writer(new FileOutputStream(FileDescriptor.err));
         int code = run(out, err, arguments);
@@ -72,7 +70,7 @@ public final class Espalier {
     /// Runs a command, prints to `out` and `err`, and returns the exit code.
     static int run(PrintWriter out, PrintWriter err, String... arguments) {
         List<String> words = Arrays.asList(arguments);
-        CommandLine line = new CommandLine(new Espalier())
+        CommandLine line = withCommands(words.isEmpty() ? "" : words.getFirst())
                 .setOut(out)
                 .setErr(err)
                 .setExpandAtFiles(false)
@@ -107,6 +105,34 @@ public final class Espalier {
         out.flush();
         err.flush();
         return code;
+    }
+
+    private static Map<String, Class<?>> commands() {
+        Map<String, Class<?>> commands = new LinkedHashMap<>();
+        for (Class<?> command : List.of(
+                PruneAndServeCommand.class,
+                GenerateCommand.class,
+                PruneCommand.class,
+                EvalCommand.class,
+                ServeCommand.class,
+                BenchCommand.class,
+                InfoCommand.class,
+                DevicesCommand.class,
+                GpuCheckCommand.class)) {
+            commands.put(command.getAnnotation(Command.class).name(), command);
+        }
+        return commands;
+    }
+
+    /// The root with all commands under it; with the one called `word` alone if that is one, since each takes its time to be read.
+    static CommandLine withCommands(String word) {
+        CommandLine line = new CommandLine(new Espalier());
+        COMMANDS.forEach((name, command) -> {
+            if (name.equals(word) || !COMMANDS.containsKey(word)) {
+                line.addSubcommand(name, command);
+            }
+        });
+        return line;
     }
 
     /// The text is UTF-8 whatever the locale says: it is what tokenizers and JSON speak.

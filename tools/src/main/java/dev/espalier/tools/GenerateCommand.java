@@ -33,6 +33,9 @@ import picocli.CommandLine.Parameters;
             "  espalier generate FOLDER --prompt-ids 1,403,407 --temperature 0 --json",
         })
 final class GenerateCommand implements Callable<Integer> {
+    /// Weights are packed for so long between two tokens: a few of these are worth waiting for, hundreds of slow tokens are not.
+    private static final long PACK_NANOS = 300_000_000;
+
     @Parameters(paramLabel = "MODEL", description = "A model folder, demo-llama, demo-opt, or random:SHAPE.")
     private String model;
 
@@ -129,11 +132,11 @@ final class GenerateCommand implements Callable<Integer> {
                 .withStop(stop)
                 .withIgnoreEos(ignoreEos)
                 .withLogprobs(logprobs == null ? -1 : logprobs);
-        try (LoadedModel loaded = LoadedModel.open(model, options, drawn, output)) {
+        try (LoadedModel loaded = LoadedModel.openForDecode(model, options, drawn, output)) {
             int[] ids = ids(loaded);
             Tokenizer tokenizer = loaded.tokenizer().orElse(null);
             try (Generator generator = new Generator(loaded.model(), tokenizer)) {
-                Generation generation = generator.generate(ids, wanted, new Printer(tokenizer == null));
+                Generation generation = generator.generate(ids, wanted, new Printer(tokenizer == null, loaded));
                 output.print("");
                 output.note(
                         "%d prompt tokens at %s tok/s, %d new tokens at %s tok/s (%s)",
@@ -156,18 +159,24 @@ final class GenerateCommand implements Callable<Integer> {
         return loaded.requireTokenizer("give --prompt-ids.").encode(text);
     }
 
-    /// Prints the text as it comes; ids where there is no tokenizer.
+    /// Prints the text as it comes; ids where there is no tokenizer. Between tokens weights are packed, for later ones.
     private final class Printer implements TokenListener {
         private final boolean ids;
+        private final LoadedModel loaded;
+        private int tokens;
 
-        Printer(boolean ids) {
+        Printer(boolean ids, LoadedModel loaded) {
             this.ids = ids;
+            this.loaded = loaded;
         }
 
         @Override
         public void token(int id, TokenLogprobs entry) {
             if (ids && !output.json()) {
                 show(id + " ");
+            }
+            if (tokens++ > 0) {
+                loaded.packFor(PACK_NANOS);
             }
         }
 

@@ -39,7 +39,8 @@ final class ServeCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         serving.check();
-        try (LoadedModel loaded = LoadedModel.open(model, options, seed, output)) {
+        try (LoadedModel loaded = LoadedModel.openForDecode(model, options, seed, output)) {
+            loaded.packInBackground();
             serving.serve(loaded, output);
         }
         return Espalier.DONE;

@@ -16,12 +16,15 @@ import java.nio.file.attribute.FileTime;
 import java.security.MessageDigest;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -212,8 +215,7 @@ class BuildScriptsTest {
         assertEquals(1, builds());
         assertEquals(1, first.err.lines().count(), first.err);
         assertTrue(first.out.contains("java of " + home), first.out);
-        assertTrue(
-                first.out.contains("[dev.espalier.tools/dev.espalier.tools.Espalier] [info] [two words]"), first.out);
+        assertTrue(first.out.contains("[dev.espalier.tools.Espalier] [info] [two words]"), first.out);
 
         Run second = run("espalier", "info");
         assertEquals(1, builds());
@@ -273,8 +275,68 @@ class BuildScriptsTest {
         Run run = finish(process);
 
         assertTrue(run.out.contains("pid " + process.pid() + " "), run.out);
-        assertTrue(run.out.contains("[-Xmx7g] [-Dx=y] [-m]"), run.out);
-        assertTrue(run.out.contains("[--enable-native-access=dev.espalier.natives,dev.espalier.kernels]"), run.out);
+        assertTrue(run.out.contains("[-Xmx7g] [-Dx=y] [dev.espalier.tools.Espalier]"), run.out);
+        assertTrue(run.out.contains("[--enable-native-access=ALL-UNNAMED]"), run.out);
+    }
+
+    /// The fake JDK writes what a real one would write there; without that, the program starts all the same.
+    @Test
+    void theClassesAreCachedOnceABuild() throws Exception {
+        Path java = jdk("jvm/j", "25.0.3").resolve("bin/java");
+        sourcesAndABuildThat("touch tools/target/built");
+        Path cache = project.resolve("tools/target/espalier.aot");
+
+        assertFalse(run("espalier", "info").out.contains("AOTCache="));
+        assertEquals(0, Files.size(cache));
+
+        script(java, Files.readString(java) + """
+                for word; do
+                    case $word in
+                        -XX:AOTCacheOutput=*) echo x >"${word#*=}"; echo >>"$(dirname "$0")/trainings" ;;
+                    esac
+                done
+                """);
+        Files.delete(cache);
+        for (int start = 0; start < 2; start++) {
+            Run run = run("espalier", "info");
+            assertTrue(run.out.contains("[-XX:AOTCache=" + cache + "]"), run.out);
+            assertFalse(run.out.contains("AOTCacheOutput"), run.out);
+        }
+        try (Stream<String> trainings = Files.lines(java.resolveSibling("trainings"))) {
+            assertEquals(1, trainings.count());
+        }
+        Files.setLastModifiedTime(
+                project.resolve("tools/target/built"),
+                FileTime.from(Instant.now().plusSeconds(5)));
+        run("espalier", "info");
+        try (Stream<String> trainings = Files.lines(java.resolveSibling("trainings"))) {
+            assertEquals(2, trainings.count());
+        }
+    }
+
+    /// What is compiled early must be what the program keeps from C1.
+    @Test
+    void theCompilersCommandsNameTheClassesOfKernels() throws Exception {
+        Path sources = Path.of("").toAbsolutePath().getParent().resolve("sparse-kernels/src/main");
+        List<String> expected = new ArrayList<>(List.of("quiet"));
+        try (Stream<Path> files = Files.walk(sources.resolve("java"))) {
+            for (Path file :
+                    files.filter(path -> path.toString().endsWith(".java")).toList()) {
+                Matcher call = Pattern.compile("CompilerHints\\.excludeFromC1\\((\\w+)\\.class\\)")
+                        .matcher(Files.readString(file));
+                while (call.find()) {
+                    String outer =
+                            sources.resolve("java").relativize(file).toString().replace('/', '.');
+                    outer = outer.substring(0, outer.length() - ".java".length());
+                    String nested = outer.endsWith("." + call.group(1)) ? "" : "$" + call.group(1);
+                    expected.add("CompileThresholdScaling," + outer + nested + "::*,0.002");
+                }
+            }
+        }
+        Collections.sort(expected);
+        List<String> lines = new ArrayList<>(Files.readAllLines(sources.resolve("hotspot/commands")));
+        Collections.sort(lines);
+        assertEquals(expected, lines);
     }
 
     @Test

@@ -89,7 +89,7 @@ class EspalierTest {
     }
 
     private static List<CommandLine> commands() {
-        List<CommandLine> all = new ArrayList<>(List.of(new CommandLine(new Espalier())));
+        List<CommandLine> all = new ArrayList<>(List.of(Espalier.withCommands("")));
         for (int i = 0; i < all.size(); i++) {
             for (Map.Entry<String, CommandLine> sub :
                     all.get(i).getSubcommands().entrySet()) {

@@ -288,7 +288,7 @@ class ProcessTest {
     @Test
     void aPrunerThatWasStoppedIsNoInternalError() {
         StringWriter err = new StringWriter();
-        CommandLine line = new CommandLine(new Espalier()).setErr(new PrintWriter(err));
+        CommandLine line = Espalier.withCommands("").setErr(new PrintWriter(err));
         assertEquals(130, Espalier.failed(new CancellationException("pruning was stopped in block 3"), line));
         assertEquals("espalier: pruning was stopped in block 3\n", err.toString());
     }

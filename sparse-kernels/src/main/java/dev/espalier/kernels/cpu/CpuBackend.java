@@ -1,6 +1,7 @@
 package dev.espalier.kernels.cpu;
 
 import dev.espalier.kernels.Backend;
+import dev.espalier.kernels.DeferredLinear;
 import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.LinearAlgebra;
 import dev.espalier.kernels.WeightFormat;
@@ -23,6 +24,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.IntConsumer;
 
 /// The reference backend: the host's own memory, vectors, and a fixed team of threads.
 public final class CpuBackend implements Backend {
@@ -116,19 +118,28 @@ public final class CpuBackend implements Backend {
     @Override
     public List<Linear> linears(List<Tensor> weights, List<WeightFormat> formats) {
         Linear[] packed = new Linear[weights.size()];
-        AtomicInteger next = new AtomicInteger();
         try {
-            // Each thread takes the next matrix when it is done with one.
-            workers.rows(workers.threads(), 1, (from, to, thread) -> {
-                for (int i = next.getAndIncrement(); i < packed.length; i = next.getAndIncrement()) {
-                    packed[i] = linear(weights.get(i), formats.get(i));
-                }
-            });
+            sideBySide(packed.length, i -> packed[i] = linear(weights.get(i), formats.get(i)));
         } catch (RuntimeException | Error e) {
             Arrays.stream(packed).filter(Objects::nonNull).forEach(Linear::close);
             throw e;
         }
         return List.of(packed);
+    }
+
+    @Override
+    public void pack(List<DeferredLinear> matrices) {
+        sideBySide(matrices.size(), i -> matrices.get(i).pack());
+    }
+
+    /// Each thread takes the next task when it is done with one.
+    private void sideBySide(int tasks, IntConsumer task) {
+        AtomicInteger next = new AtomicInteger();
+        workers.rows(workers.threads(), 1, (from, to, thread) -> {
+            for (int i = next.getAndIncrement(); i < tasks; i = next.getAndIncrement()) {
+                task.accept(i);
+            }
+        });
     }
 
     @Override

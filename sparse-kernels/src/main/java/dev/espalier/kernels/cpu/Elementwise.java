@@ -1,6 +1,7 @@
 package dev.espalier.kernels.cpu;
 
 import dev.espalier.kernels.Backend.Activation;
+import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
@@ -22,6 +23,10 @@ final class Elementwise {
     private static final int LANES = F.length();
     private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+
+    static {
+        CompilerHints.excludeFromC1(Elementwise.class);
+    }
 
     private Elementwise() {}
 

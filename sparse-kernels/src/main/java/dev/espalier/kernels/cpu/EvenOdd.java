@@ -1,5 +1,6 @@
 package dev.espalier.kernels.cpu;
 
+import dev.espalier.kernels.simd.CompilerHints;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -16,6 +17,10 @@ final class EvenOdd {
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final VectorShuffle<Float> EVENS = VectorShuffle.makeUnzip(F, 0);
     private static final VectorShuffle<Float> ODDS = VectorShuffle.makeUnzip(F, 1);
+
+    static {
+        CompilerHints.excludeFromC1(EvenOdd.class);
+    }
 
     private EvenOdd() {}
 

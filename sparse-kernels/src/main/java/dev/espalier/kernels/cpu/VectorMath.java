@@ -1,5 +1,6 @@
 package dev.espalier.kernels.cpu;
 
+import dev.espalier.kernels.simd.CompilerHints;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
@@ -26,6 +27,10 @@ final class VectorMath {
     private static final VectorShuffle<Float> BY2 = upper(2);
     private static final VectorShuffle<Float> BY4 = upper(4);
     private static final VectorShuffle<Float> BY8 = upper(8);
+
+    static {
+        CompilerHints.excludeFromC1(VectorMath.class);
+    }
 
     private VectorMath() {}
 

@@ -1,23 +1,31 @@
 package dev.espalier.kernels.format;
 
+import dev.espalier.kernels.FormatChoice;
 import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 
-/// The format that leaves no zero out, in the two layouts it is met in.
+/// The format that leaves no zero out, in the layouts it is met in.
 ///
 /// [#mapped] takes a matrix as a checkpoint holds it, row by row, and copies nothing: for start-up and pruning.
 /// [#tiled] copies it into tiles that stream at the memory's speed: for decode, and for every comparison with a sparse
-/// format.
+/// format. [#deferred] begins as the first and becomes the second.
 public final class Dense implements WeightFormat {
-    private static final Dense MAPPED = new Dense(false);
-    private static final Dense TILED = new Dense(true);
+    private enum Layout {
+        MAPPED,
+        TILED,
+        DEFERRED
+    }
 
-    private final boolean tiled;
+    private static final Dense MAPPED = new Dense(Layout.MAPPED);
+    private static final Dense TILED = new Dense(Layout.TILED);
+    private static final Dense DEFERRED = new Dense(Layout.DEFERRED);
 
-    private Dense(boolean tiled) {
-        this.tiled = tiled;
+    private final Layout layout;
+
+    private Dense(Layout layout) {
+        this.layout = layout;
     }
 
     /// Row by row, in the memory of the tensor that is packed, which must outlive the result.
@@ -28,6 +36,28 @@ public final class Dense implements WeightFormat {
     /// In tiles, in memory of its own.
     public static Dense tiled() {
         return TILED;
+    }
+
+    /// As [#mapped] where the memory is that of a file, until the matrix is packed ([DeferredLinear]); as [#tiled] otherwise,
+    /// and where the two layouts would not give the same bits.
+    public static Dense deferred() {
+        return DEFERRED;
+    }
+
+    /// `choice`, but what it would have in tiles is deferred.
+    public static FormatChoice deferring(FormatChoice choice) {
+        return new FormatChoice() {
+            @Override
+            public void expect(long bytes) {
+                choice.expect(bytes);
+            }
+
+            @Override
+            public WeightFormat choose(Tensor dense) {
+                WeightFormat format = choice.choose(dense);
+                return format.equals(TILED) ? DEFERRED : format;
+            }
+        };
     }
 
     @Override
@@ -46,6 +76,7 @@ public final class Dense implements WeightFormat {
         if (reason != null) {
             throw new IllegalArgumentException("dense: " + reason);
         }
-        return tiled ? new DenseTiles(dense) : new DenseRows(dense);
+        boolean late = layout == Layout.DEFERRED && dense.segment().isMapped() && DenseRows.sumsAsTiles(dense);
+        return layout == Layout.MAPPED ? new DenseRows(dense) : late ? new LateTiles(dense) : new DenseTiles(dense);
     }
 }

@@ -6,10 +6,10 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Convert;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
+import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -23,28 +23,30 @@ import jdk.incubator.vector.VectorSpecies;
 ///   row 1   | c0 c1 c2 ... c(in-1) |      2 bytes a weight (BF16, F16), 4 (F32)
 /// ```
 ///
-/// Four rows are read at a time, which is four streams: about half the memory's speed. [DenseTiles] is the fast one.
+/// Four rows are read at a time, which is four streams: about half the memory's speed. [DenseTiles] is the fast one, and
+/// adds up in the same order: where rows fill whole vectors ([#sumsAsTiles]), both give the same bits.
 final class DenseRows implements CpuLinear {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
-    private static final int LANES = F.length();
+    private static final int VECTOR_BYTES = F.vectorByteSize();
     private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
-    /// A binary16's bits, shifted into a binary32, are 2^-112 of its value; half of that goes into x, half into the sum.
-    private static final float F16_SCALE = 0x1p56f;
-
-    static {
-        CompilerHints.excludeFromC1(DenseRows.class);
-    }
+    private static final int ROWS = 4;
 
     private final Tensor weights;
     private final MemorySegment memory;
+    private final DType dtype;
     private final int columns;
 
     DenseRows(Tensor weights) {
         this.weights = weights;
         this.memory = weights.segment();
+        this.dtype = weights.dtype();
         this.columns = weights.columns();
+    }
+
+    /// Whether a matrix like `weights` gives the same bits here and in tiles.
+    static boolean sumsAsTiles(Tensor weights) {
+        return (long) weights.columns() * weights.dtype().bytes() % 64 == 0 && VectorCheck.compiled();
     }
 
     @Override
@@ -59,7 +61,7 @@ final class DenseRows implements CpuLinear {
 
     @Override
     public DType dtype() {
-        return weights.dtype();
+        return dtype;
     }
 
     @Override
@@ -84,164 +86,180 @@ final class DenseRows implements CpuLinear {
 
     @Override
     public Input input() {
-        return weights.dtype() == DType.F32 ? Input.PLAIN : Input.EVEN_ODD;
+        return dtype == DType.F32 ? Input.PLAIN : Input.EVEN_ODD;
     }
 
     @Override
     public int grain() {
-        return 4;
+        return ROWS;
     }
 
     @Override
     public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
-        int row = from;
-        for (; row + 4 <= to; row += 4) {
-            switch (weights.dtype()) {
-                case F32 -> fourRows32(x, y, row);
-                case BF16 -> fourRowsBf16(x, y, row);
-                default -> fourRowsF16(x, y, row);
-            }
-        }
-        for (; row < to; row++) {
-            y.set(FLOAT, row * 4L, row(x, row));
-        }
-    }
-
-    private void fourRows32(MemorySegment x, MemorySegment y, int row) {
-        long stride = columns * 4L;
-        long p = row * stride;
-        FloatVector a = FloatVector.zero(F);
-        FloatVector b = FloatVector.zero(F);
-        FloatVector c = FloatVector.zero(F);
-        FloatVector d = FloatVector.zero(F);
-        long end = columns / LANES * (LANES * 4L);
-        for (long q = 0; q != end; q += LANES * 4L) {
-            FloatVector v = FloatVector.fromMemorySegment(F, x, q, ORDER);
-            a = FloatVector.fromMemorySegment(F, memory, p + q, ORDER).fma(v, a);
-            b = FloatVector.fromMemorySegment(F, memory, p + stride + q, ORDER).fma(v, b);
-            c = FloatVector.fromMemorySegment(F, memory, p + 2 * stride + q, ORDER)
-                    .fma(v, c);
-            d = FloatVector.fromMemorySegment(F, memory, p + 3 * stride + q, ORDER)
-                    .fma(v, d);
-        }
-        store(x, y, row, (int) (end / 4), 1f, a, b, c, d);
-    }
-
-    private void fourRowsBf16(MemorySegment x, MemorySegment y, int row) {
-        long stride = columns * 2L;
-        long p = row * stride;
-        FloatVector a = FloatVector.zero(F);
-        FloatVector b = FloatVector.zero(F);
-        FloatVector c = FloatVector.zero(F);
-        FloatVector d = FloatVector.zero(F);
-        int groups = columns / 32;
-        for (int g = 0; g < groups; g++) {
-            for (int j = 0; j < 16; j += LANES) {
-                FloatVector even = FloatVector.fromMemorySegment(F, x, (g * 32L + j) * 4, ORDER);
-                FloatVector odd = FloatVector.fromMemorySegment(F, x, (g * 32L + 16 + j) * 4, ORDER);
-                long q = p + g * 64L + j * 4L;
-                IntVector v = IntVector.fromMemorySegment(I, memory, q, ORDER);
-                a = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, a);
-                a = v.and(0xffff0000).reinterpretAsFloats().fma(odd, a);
-                v = IntVector.fromMemorySegment(I, memory, q + stride, ORDER);
-                b = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, b);
-                b = v.and(0xffff0000).reinterpretAsFloats().fma(odd, b);
-                v = IntVector.fromMemorySegment(I, memory, q + 2 * stride, ORDER);
-                c = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, c);
-                c = v.and(0xffff0000).reinterpretAsFloats().fma(odd, c);
-                v = IntVector.fromMemorySegment(I, memory, q + 3 * stride, ORDER);
-                d = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().fma(even, d);
-                d = v.and(0xffff0000).reinterpretAsFloats().fma(odd, d);
-            }
-        }
-        store(x, y, row, groups * 32, 1f, a, b, c, d);
-    }
-
-    private void fourRowsF16(MemorySegment x, MemorySegment y, int row) {
-        long stride = columns * 2L;
-        long p = row * stride;
-        FloatVector a = FloatVector.zero(F);
-        FloatVector b = FloatVector.zero(F);
-        FloatVector c = FloatVector.zero(F);
-        FloatVector d = FloatVector.zero(F);
-        int groups = columns / 32;
-        for (int g = 0; g < groups; g++) {
-            for (int j = 0; j < 16; j += LANES) {
-                FloatVector even = FloatVector.fromMemorySegment(F, x, (g * 32L + j) * 4, ORDER)
-                        .mul(F16_SCALE);
-                FloatVector odd = FloatVector.fromMemorySegment(F, x, (g * 32L + 16 + j) * 4, ORDER)
-                        .mul(F16_SCALE);
-                long q = p + g * 64L + j * 4L;
-                IntVector v = IntVector.fromMemorySegment(I, memory, q, ORDER);
-                a = low16(v).fma(even, a);
-                a = high16(v).fma(odd, a);
-                v = IntVector.fromMemorySegment(I, memory, q + stride, ORDER);
-                b = low16(v).fma(even, b);
-                b = high16(v).fma(odd, b);
-                v = IntVector.fromMemorySegment(I, memory, q + 2 * stride, ORDER);
-                c = low16(v).fma(even, c);
-                c = high16(v).fma(odd, c);
-                v = IntVector.fromMemorySegment(I, memory, q + 3 * stride, ORDER);
-                d = low16(v).fma(even, d);
-                d = high16(v).fma(odd, d);
-            }
-        }
-        store(x, y, row, groups * 32, F16_SCALE, a, b, c, d);
-    }
-
-    private static FloatVector low16(IntVector v) {
-        return v.lanewise(VectorOperators.LSHL, 16)
-                .lanewise(VectorOperators.ASHR, 3)
-                .and(0x8fffffff)
-                .reinterpretAsFloats();
-    }
-
-    private static FloatVector high16(IntVector v) {
-        return v.lanewise(VectorOperators.ASHR, 3).and(0x8fffe000).reinterpretAsFloats();
-    }
-
-    private void store(
-            MemorySegment x,
-            MemorySegment y,
-            int row,
-            int done,
-            float scale,
-            FloatVector a,
-            FloatVector b,
-            FloatVector c,
-            FloatVector d) {
+        long stride = (long) columns * dtype.bytes();
+        long xs = Raw.address(x, Math.ceilDiv(stride, 64) * 64 / dtype.bytes() * 4);
+        long ys = Raw.address(y, 4L * to);
+        long weights = Raw.address(memory, stride * to);
         long sums = Sums.scratch();
-        a.intoMemorySegment(Raw.ALL, sums, ORDER);
-        b.intoMemorySegment(Raw.ALL, sums + Sums.STRIDE, ORDER);
-        c.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
-        d.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, ORDER);
-        Sums.fold(sums, 4, scale, Raw.address(y, (row + 4) * 4L) + row * 4L);
-        for (int r = row; done < columns && r < row + 4; r++) {
-            y.set(FLOAT, r * 4L, y.get(FLOAT, r * 4L) + tail(x, r, done));
+        int shift = Weights.shift(dtype);
+        int low = Weights.lowMask(dtype);
+        int high = Weights.highMask(dtype);
+        float scale = Weights.scale(dtype);
+        long bytes = stride / 64 * 64;
+        for (int row = from; row < to; row += ROWS) {
+            int count = Math.min(ROWS, to - row);
+            long first = weights + row * stride;
+            if (!VectorCheck.compiled()) {
+                scalar(first, count, xs, ys + 4L * row);
+                continue;
+            }
+            // Where fewer than four rows are left, the last one is read again.
+            long second = first + (count > 1 ? stride : 0);
+            long third = second + (count > 2 ? stride : 0);
+            long fourth = third + (count > 3 ? stride : 0);
+            if (dtype == DType.F32) {
+                Kernel.single(first, second, third, fourth, bytes, xs, sums);
+            } else {
+                Kernel.half(first, second, third, fourth, bytes, xs, scale, shift, low, high, sums);
+            }
+            Sums.fold(sums, count, scale, ys + 4L * row);
+            if (bytes < stride) {
+                tail(first, count, (int) (bytes / dtype.bytes()), xs, ys + 4L * row);
+            }
         }
     }
 
-    /// One row alone; only the last rows of a matrix, so a row's sum never depends on the number of threads.
-    private float row(MemorySegment x, int row) {
-        return tail(x, row, 0);
+    /// Adds the products of the columns from `done` on, which fill no vector.
+    private void tail(long weights, int count, int done, long x, long y) {
+        for (int row = 0; row < count; row++) {
+            float sum = sum(weights + (long) row * columns * dtype.bytes(), done, x);
+            Raw.ALL.set(Raw.FLOAT, y + 4L * row, Raw.ALL.get(Raw.FLOAT, y + 4L * row) + sum);
+        }
     }
 
-    /// The columns from `done` on, one by one.
-    private float tail(MemorySegment x, int row, int done) {
+    private void scalar(long weights, int count, long x, long y) {
+        for (int row = 0; row < count; row++) {
+            Raw.ALL.set(Raw.FLOAT, y + 4L * row, sum(weights + (long) row * columns * dtype.bytes(), 0, x));
+        }
+    }
+
+    private float sum(long row, int from, long x) {
         float sum = 0;
-        boolean split = input() == Input.EVEN_ODD;
-        for (int c = done; c < columns; c++) {
-            int at = split ? (c & ~31) + (c & 1) * 16 + ((c & 31) >> 1) : c;
-            sum += weights.dtype().get(memory, (long) row * columns + c) * x.get(FLOAT, at * 4L);
+        for (int column = from; column < columns; column++) {
+            int c = dtype == DType.F32 ? column : (column & ~31) + (column & 1) * 16 + (column & 31) / 2;
+            sum += Weights.value(dtype, row + (long) column * dtype.bytes()) * Raw.ALL.get(Raw.FLOAT, x + 4L * c);
         }
         return sum;
+    }
+
+    /// Four rows at a time, each a stream of its own.
+    private static final class Kernel {
+        private static final boolean FMA = CompilerHints.fma();
+
+        static {
+            CompilerHints.excludeFromC1(Kernel.class);
+        }
+
+        private Kernel() {}
+
+        /// `bytes` bytes of each of four rows of 16-bit weights; the accumulators go to `sums`.
+        static void half(
+                long first,
+                long second,
+                long third,
+                long fourth,
+                long bytes,
+                long x,
+                float scale,
+                int shift,
+                int low,
+                int high,
+                long sums) {
+            FloatVector a = FloatVector.zero(F);
+            FloatVector b = FloatVector.zero(F);
+            FloatVector c = FloatVector.zero(F);
+            FloatVector d = FloatVector.zero(F);
+            IntVector v;
+            FloatVector w;
+            long xp = x;
+            for (long p = 0; p != bytes; p += 64) {
+                for (int j = 0; j < 64; j += VECTOR_BYTES) {
+                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
+                            .mul(scale);
+                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER)
+                            .mul(scale);
+                    long q = p + j;
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, first + q, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    a = FMA ? w.fma(even, a) : w.mul(even).add(a);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    a = FMA ? w.fma(odd, a) : w.mul(odd).add(a);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, second + q, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    b = FMA ? w.fma(even, b) : w.mul(even).add(b);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    b = FMA ? w.fma(odd, b) : w.mul(odd).add(b);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, third + q, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    c = FMA ? w.fma(even, c) : w.mul(even).add(c);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    c = FMA ? w.fma(odd, c) : w.mul(odd).add(c);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, fourth + q, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16)
+                            .lanewise(VectorOperators.ASHR, shift)
+                            .and(low)
+                            .reinterpretAsFloats();
+                    d = FMA ? w.fma(even, d) : w.mul(even).add(d);
+                    w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
+                    d = FMA ? w.fma(odd, d) : w.mul(odd).add(d);
+                }
+                xp += 128;
+            }
+            a.intoMemorySegment(Raw.ALL, sums, ORDER);
+            b.intoMemorySegment(Raw.ALL, sums + Sums.STRIDE, ORDER);
+            c.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
+            d.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, ORDER);
+        }
+
+        /// The same of float32 weights.
+        static void single(long first, long second, long third, long fourth, long bytes, long x, long sums) {
+            FloatVector a = FloatVector.zero(F);
+            FloatVector b = FloatVector.zero(F);
+            FloatVector c = FloatVector.zero(F);
+            FloatVector d = FloatVector.zero(F);
+            FloatVector w;
+            for (long p = 0; p != bytes; p += VECTOR_BYTES) {
+                FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, x + p, ORDER);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, first + p, ORDER);
+                a = FMA ? w.fma(v, a) : w.mul(v).add(a);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, second + p, ORDER);
+                b = FMA ? w.fma(v, b) : w.mul(v).add(b);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, third + p, ORDER);
+                c = FMA ? w.fma(v, c) : w.mul(v).add(c);
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, fourth + p, ORDER);
+                d = FMA ? w.fma(v, d) : w.mul(v).add(d);
+            }
+            a.intoMemorySegment(Raw.ALL, sums, ORDER);
+            b.intoMemorySegment(Raw.ALL, sums + Sums.STRIDE, ORDER);
+            c.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
+            d.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, ORDER);
+        }
     }
 
     @Override
     public void expand(int rowFrom, int rowTo, int colFrom, int colTo, MemorySegment panel, int stride) {
         for (int row = rowFrom; row < rowTo; row++) {
             Convert.toFloat(
-                    weights.dtype(),
+                    dtype,
                     memory,
                     (long) row * columns + colFrom,
                     panel,

@@ -60,10 +60,10 @@ final class DenseTiles implements CpuLinear {
         dtype = dense.dtype();
         rows = dense.rows();
         columns = dense.columns();
-        tileRows = dtype == DType.F32 || VECTOR_BYTES < 64 ? 8 : 16;
+        tileRows = tileRows(dtype);
         tileColumns = 64 / dtype.bytes();
         rowBytes = Math.ceilDiv(columns, tileColumns) * 64L;
-        memory = Memory.allocate(Math.max(64, Math.ceilDiv(rows, tileRows) * (tileRows * rowBytes)), arena);
+        memory = Memory.allocate(bytes(dtype, rows, columns), arena);
         int whole = columns / tileColumns;
         long stride = (long) columns * dtype.bytes();
         for (int row = 0; row < rows; row++) {
@@ -74,6 +74,18 @@ final class DenseTiles implements CpuLinear {
                         dense.segment(), row * stride + done, memory, at(row, whole * tileColumns), stride - done);
             }
         }
+    }
+
+    /// Rows of a tile.
+    static int tileRows(DType dtype) {
+        return dtype == DType.F32 || VECTOR_BYTES < 64 ? 8 : 16;
+    }
+
+    /// What a matrix takes in tiles.
+    static long bytes(DType dtype, int rows, int columns) {
+        int tileRows = tileRows(dtype);
+        long rowBytes = Math.ceilDiv(columns, 64 / dtype.bytes()) * 64L;
+        return Math.max(64, Math.ceilDiv(rows, tileRows) * (tileRows * rowBytes));
     }
 
     /// The first `whole` times 64 bytes of a row from `from` on, to the tiles from `to` on. Word by word: for so few bytes

@@ -42,14 +42,19 @@ public final class KernelWarmUp {
         };
     }
 
-    /// Starts to warm up what multiplies matrices of `dtype` in `format`, unless that was asked for before.
+    /// Starts to warm up what multiplies matrices of `dtype` in `format`, unless that was asked for before. Of what is deferred
+    /// nothing is: the first tokens need other kernels than the others.
     private static void ask(WeightFormat format, DType dtype) {
-        if (dtype != DType.I8 && VectorCheck.compiled() && ASKED.add(format.name() + " " + dtype)) {
+        if (dtype != DType.I8
+                && !format.equals(Dense.deferred())
+                && VectorCheck.compiled()
+                && ASKED.add(format.name() + " " + dtype)) {
             Thread.ofPlatform().daemon().name("espalier-warm-up").start(() -> run(format, dtype));
         }
     }
 
-    private static void run(WeightFormat format, DType dtype) {
+    /// Runs what multiplies matrices of `dtype` in `format` until it is compiled, in the calling thread.
+    public static void run(WeightFormat format, DType dtype) {
         KernelRate.warmUp(format, dtype);
         try (CpuBackend one = new CpuBackend(1);
                 Arena arena = Arena.ofShared();

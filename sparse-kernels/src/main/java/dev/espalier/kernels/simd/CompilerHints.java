@@ -1,5 +1,6 @@
 package dev.espalier.kernels.simd;
 
+import com.sun.management.HotSpotDiagnosticMXBean;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
@@ -13,7 +14,6 @@ import java.util.stream.Collectors;
 import javax.management.JMException;
 import javax.management.MBeanServer;
 import javax.management.ObjectName;
-import javax.management.openmbean.CompositeData;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorShuffle;
@@ -35,7 +35,9 @@ public final class CompilerHints {
 
     /// Keeps the methods of `classes` away from the client compiler C1: it cannot compile large unrolled vector loops ("out
     /// of virtual registers"), and a method on which it has failed may stay interpreted for good, a hundred times slower.
-    /// Interpreted code then waits for C2. To be called before the methods run, as from their class' initialiser.
+    /// Interpreted code then waits for C2, which is asked once: what stays interpreted meanwhile would be a hundred times slower,
+    /// and would have the vectors' own methods compiled before the kernel, for nothing. To be called before the methods
+    /// run, as from their class' initialiser.
     public static void excludeFromC1(Class<?>... classes) {
         loadHierarchies();
         String patterns = Arrays.stream(classes)
@@ -44,7 +46,8 @@ public final class CompilerHints {
         Path file = null;
         try {
             file = Files.createTempFile("espalier-compiler", ".json");
-            Files.writeString(file, "[{ match: [" + patterns + "], c1: { Exclude: true } }]\n");
+            Files.writeString(
+                    file, "[{ match: [" + patterns + "], BackgroundCompilation: false, c1: { Exclude: true } }]\n");
             server().invoke(
                             new ObjectName("com.sun.management:type=DiagnosticCommand"),
                             "compilerDirectivesAdd",
@@ -66,6 +69,18 @@ public final class CompilerHints {
         Hierarchies.load();
     }
 
+    /// Does in a thread of its own what takes a while before the first kernel can be compiled: the beans take a quarter of a
+    /// second to start, and there are two hundred classes of vectors.
+    public static void prepare() {
+        if (VectorCheck.moduleMissing()) {
+            return;
+        }
+        Thread.ofPlatform().daemon().name("espalier-compiler-hints").start(() -> {
+            server();
+            loadHierarchies();
+        });
+    }
+
     /// Whether a fused multiply-add is one instruction here. Where it is not, Java computes it exactly in software, some
     /// thousand times slower, so kernels multiply and add instead.
     public static boolean fma() {
@@ -75,14 +90,10 @@ public final class CompilerHints {
     /// The value of the virtual machine's option `name`, null where it does not tell.
     static String option(String name) {
         try {
-            Object option = server().invoke(
-                            new ObjectName("com.sun.management:type=HotSpotDiagnostic"),
-                            "getVMOption",
-                            new Object[] {name},
-                            new String[] {String.class.getName()});
-            return (String) ((CompositeData) option).get("value");
-        } catch (JMException | RuntimeException e) {
-            return null;
+            HotSpotDiagnosticMXBean bean = ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class);
+            return bean == null ? null : bean.getVMOption(name).getValue();
+        } catch (RuntimeException e) {
+            return null; // another virtual machine, or an option that it has not
         }
     }
 

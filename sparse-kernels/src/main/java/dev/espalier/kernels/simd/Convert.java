@@ -23,6 +23,10 @@ public final class Convert {
     /// 2^112: what a binary16 lacks when its bits are read as those of a binary32 with a shifted exponent.
     private static final float F16_SCALE = 0x1p112f;
 
+    static {
+        CompilerHints.excludeFromC1(Convert.class);
+    }
+
     private Convert() {}
 
     /// Widens `count` elements of `type`, from element `from` of `source` on, into float32 from float `at` of `target`

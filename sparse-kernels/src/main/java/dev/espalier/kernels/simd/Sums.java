@@ -27,6 +27,10 @@ public final class Sums {
     private static final ThreadLocal<MemorySegment> SCRATCH =
             ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(ROWS * STRIDE, 64));
 
+    static {
+        CompilerHints.excludeFromC1(Sums.class);
+    }
+
     private Sums() {}
 
     private static VectorShuffle<Float> upper(int distance) {
