@@ -314,16 +314,23 @@ class BuildScriptsTest {
         }
     }
 
-    /// What is compiled early must be what the program keeps from C1.
+    /// Compiled early is what the program keeps from C1, if it reads memory by address: code for segments that were not met
+    /// yet holds calls where it should hold loads.
     @Test
-    void theCompilersCommandsNameTheClassesOfKernels() throws Exception {
+    void theCompilersCommandsNameTheKernelsThatTakeAddresses() throws Exception {
         Path sources = Path.of("").toAbsolutePath().getParent().resolve("sparse-kernels/src/main");
         List<String> expected = new ArrayList<>(List.of("quiet"));
         try (Stream<Path> files = Files.walk(sources.resolve("java"))) {
             for (Path file :
                     files.filter(path -> path.toString().endsWith(".java")).toList()) {
+                String source = Files.readString(file);
+                if (Pattern.compile("fromMemorySegment\\(\\w+, (?!(Raw\\.)?ALL\\b)")
+                        .matcher(source)
+                        .find()) {
+                    continue;
+                }
                 Matcher call = Pattern.compile("CompilerHints\\.excludeFromC1\\((\\w+)\\.class\\)")
-                        .matcher(Files.readString(file));
+                        .matcher(source);
                 while (call.find()) {
                     String outer =
                             sources.resolve("java").relativize(file).toString().replace('/', '.');

@@ -1,6 +1,7 @@
 package dev.espalier.kernels.cpu;
 
 import dev.espalier.kernels.simd.CompilerHints;
+import dev.espalier.kernels.simd.Raw;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -24,47 +25,52 @@ final class EvenOdd {
 
     private EvenOdd() {}
 
-    /// Writes `columns` floats from float `from` of `x` on into `to`; what lies past the last column in its group of 32
+    /// Writes `columns` floats from float `from` of `xMemory` on into `toMemory`; what lies past the last column in its group of 32
     /// is left as it is.
-    static void split(MemorySegment x, long from, MemorySegment to, int columns) {
+    static void split(MemorySegment xMemory, long from, MemorySegment toMemory, int columns) {
+        long x = Raw.address(xMemory, (from + columns) * 4);
+        long to = Raw.address(toMemory, Math.ceilDiv(columns, 32) * 128L);
         int whole = columns / 32 * 32;
         for (int group = 0; group < whole; group += 32) {
             for (int i = 0; i < 16; i += LANES) {
-                FloatVector a = FloatVector.fromMemorySegment(F, x, (from + group + 2L * i) * 4, ORDER);
-                FloatVector b = FloatVector.fromMemorySegment(F, x, (from + group + 2L * i + LANES) * 4, ORDER);
-                a.rearrange(EVENS, b).intoMemorySegment(to, (group + i) * 4L, ORDER);
-                a.rearrange(ODDS, b).intoMemorySegment(to, (group + 16 + i) * 4L, ORDER);
+                FloatVector a = FloatVector.fromMemorySegment(F, Raw.ALL, x + (from + group + 2L * i) * 4, ORDER);
+                FloatVector b =
+                        FloatVector.fromMemorySegment(F, Raw.ALL, x + (from + group + 2L * i + LANES) * 4, ORDER);
+                a.rearrange(EVENS, b).intoMemorySegment(Raw.ALL, to + (group + i) * 4L, ORDER);
+                a.rearrange(ODDS, b).intoMemorySegment(Raw.ALL, to + (group + 16 + i) * 4L, ORDER);
             }
         }
         for (int c = whole; c < columns; c++) {
             int at = whole + (c & 1) * 16 + (c - whole) / 2;
-            to.set(FLOAT, at * 4L, x.get(FLOAT, (from + c) * 4));
+            Raw.ALL.set(FLOAT, to + at * 4L, Raw.ALL.get(FLOAT, x + (from + c) * 4));
         }
     }
 
     /// The same by fours: what lies past the last column in its group of 64 is left as it is.
-    static void splitByFour(MemorySegment x, long from, MemorySegment to, int columns) {
+    static void splitByFour(MemorySegment xMemory, long from, MemorySegment toMemory, int columns) {
+        long x = Raw.address(xMemory, (from + columns) * 4);
+        long to = Raw.address(toMemory, Math.ceilDiv(columns, 64) * 256L);
         int whole = columns / 64 * 64;
         for (int group = 0; group < whole; group += 64) {
             for (int i = 0; i < 16; i += LANES) {
                 long at = from + group + 4L * i;
-                FloatVector a = FloatVector.fromMemorySegment(F, x, at * 4, ORDER);
-                FloatVector b = FloatVector.fromMemorySegment(F, x, (at + LANES) * 4, ORDER);
-                FloatVector c = FloatVector.fromMemorySegment(F, x, (at + 2L * LANES) * 4, ORDER);
-                FloatVector d = FloatVector.fromMemorySegment(F, x, (at + 3L * LANES) * 4, ORDER);
+                FloatVector a = FloatVector.fromMemorySegment(F, Raw.ALL, x + at * 4, ORDER);
+                FloatVector b = FloatVector.fromMemorySegment(F, Raw.ALL, x + (at + LANES) * 4, ORDER);
+                FloatVector c = FloatVector.fromMemorySegment(F, Raw.ALL, x + (at + 2L * LANES) * 4, ORDER);
+                FloatVector d = FloatVector.fromMemorySegment(F, Raw.ALL, x + (at + 3L * LANES) * 4, ORDER);
                 FloatVector low = a.rearrange(EVENS, b);
                 FloatVector high = c.rearrange(EVENS, d);
-                low.rearrange(EVENS, high).intoMemorySegment(to, (group + i) * 4L, ORDER);
-                low.rearrange(ODDS, high).intoMemorySegment(to, (group + 32 + i) * 4L, ORDER);
+                low.rearrange(EVENS, high).intoMemorySegment(Raw.ALL, to + (group + i) * 4L, ORDER);
+                low.rearrange(ODDS, high).intoMemorySegment(Raw.ALL, to + (group + 32 + i) * 4L, ORDER);
                 low = a.rearrange(ODDS, b);
                 high = c.rearrange(ODDS, d);
-                low.rearrange(EVENS, high).intoMemorySegment(to, (group + 16 + i) * 4L, ORDER);
-                low.rearrange(ODDS, high).intoMemorySegment(to, (group + 48 + i) * 4L, ORDER);
+                low.rearrange(EVENS, high).intoMemorySegment(Raw.ALL, to + (group + 16 + i) * 4L, ORDER);
+                low.rearrange(ODDS, high).intoMemorySegment(Raw.ALL, to + (group + 48 + i) * 4L, ORDER);
             }
         }
         for (int c = whole; c < columns; c++) {
             int at = whole + (c & 3) * 16 + (c - whole) / 4;
-            to.set(FLOAT, at * 4L, x.get(FLOAT, (from + c) * 4));
+            Raw.ALL.set(FLOAT, to + at * 4L, Raw.ALL.get(FLOAT, x + (from + c) * 4));
         }
     }
 }

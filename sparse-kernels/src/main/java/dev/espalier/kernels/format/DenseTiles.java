@@ -41,6 +41,7 @@ final class DenseTiles implements CpuLinear {
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final int VECTOR_BYTES = F.vectorByteSize();
     private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+    private static final long GIVEN_UP_BYTES = 4 << 20;
 
     private final Arena arena = Arena.ofShared();
     private final DType dtype;
@@ -66,7 +67,13 @@ final class DenseTiles implements CpuLinear {
         memory = Memory.allocate(bytes(dtype, rows, columns), arena);
         int whole = columns / tileColumns;
         long stride = (long) columns * dtype.bytes();
+        long kept = 0;
         for (int row = 0; row < rows; row++) {
+            if (row * stride - kept >= GIVEN_UP_BYTES) {
+                // A large matrix is not there twice: of a file, what is copied goes back at once.
+                Memory.giveUp(dense.segment().asSlice(kept, row * stride - kept));
+                kept = row * stride;
+            }
             copyRow(dense.segment(), row * stride, at(row, 0), whole);
             long done = whole * 64L;
             if (done < stride) {

@@ -32,33 +32,37 @@ public final class Convert {
     /// Widens `count` elements of `type`, from element `from` of `source` on, into float32 from float `at` of `target`
     /// on. Exact; nothing outside either range is touched.
     public static void toFloat(DType type, MemorySegment source, long from, MemorySegment target, long at, int count) {
+        if (type == DType.F32) {
+            MemorySegment.copy(source, from * 4, target, at * 4, count * 4L);
+            return;
+        }
+        long weights = Raw.address(source, (from + count) * type.bytes());
+        long floats = Raw.address(target, (at + count) * 4);
         int i = 0;
         switch (type) {
-            case F32 -> {
-                MemorySegment.copy(source, from * 4, target, at * 4, count * 4L);
-                return;
-            }
             case BF16 -> {
                 for (; i <= count - LANES; i += LANES) {
-                    IntVector bits = (IntVector) ShortVector.fromMemorySegment(HALF, source, (from + i) * 2, ORDER)
-                            .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0);
-                    bits.lanewise(VectorOperators.LSHL, 16).intoMemorySegment(target, (at + i) * 4, ORDER);
+                    IntVector bits =
+                            (IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, weights + (from + i) * 2, ORDER)
+                                    .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0);
+                    bits.lanewise(VectorOperators.LSHL, 16).intoMemorySegment(Raw.ALL, floats + (at + i) * 4, ORDER);
                 }
             }
             case F16 -> {
                 for (; i <= count - LANES; i += LANES) {
-                    IntVector bits = (IntVector) ShortVector.fromMemorySegment(HALF, source, (from + i) * 2, ORDER)
-                            .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0);
+                    IntVector bits =
+                            (IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, weights + (from + i) * 2, ORDER)
+                                    .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0);
                     bits.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, 3)
                             .and(0x8fffffff)
                             .reinterpretAsFloats()
                             .mul(F16_SCALE)
-                            .intoMemorySegment(target, (at + i) * 4, ORDER);
+                            .intoMemorySegment(Raw.ALL, floats + (at + i) * 4, ORDER);
                 }
             }
-            case I8 -> {
-                // No kernel reads plain bytes in bulk.
+            case F32, I8 -> {
+                // Floats are copied, and no kernel reads plain bytes in bulk.
             }
         }
         for (; i < count; i++) {
