@@ -158,7 +158,7 @@ public final class CpuBackend implements Backend {
                     : y.segment().asSlice((long) token * y.columns() * 4, y.columns() * 4L);
             prepare(matrix.input(), x.segment(), (long) token * x.columns(), x.columns());
             gemvLoop.set(matrix, input.memory, result);
-            workers.rows(weight.rows(), matrix.grain(), gemvLoop);
+            workers.shared(weight.rows(), matrix.grain(), gemvLoop);
             if (shift != null) {
                 // Not by the threads: the rows that a range stands for are the format's own.
                 Elementwise.add(shift, 0, result, 0, weight.rows());

@@ -18,6 +18,9 @@ public final class Workers implements AutoCloseable {
 
     private static final int SPINS = 2_000;
 
+    /// More are fairer, fewer leave a thread a longer stream to read.
+    private static final int SHARES = 8;
+
     private final int threads;
     private final Thread[] team;
     private final int[] from;
@@ -25,6 +28,7 @@ public final class Workers implements AutoCloseable {
     private final AtomicInteger pending = new AtomicInteger();
     private final AtomicInteger round = new AtomicInteger();
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
+    private final Shares shares = new Shares();
     private volatile Range body;
     private volatile Thread caller;
     private volatile boolean closed;
@@ -92,6 +96,34 @@ public final class Workers implements AutoCloseable {
         }
         if (thrown != null) {
             throw (RuntimeException) thrown;
+        }
+    }
+
+    /// The same, but a thread that is done takes the next of [#SHARES] times as many ranges as there are threads: no thread waits
+    /// long for one that the system held up. For loops in which a row's result does not depend on its range, and that need
+    /// no thread's number.
+    public synchronized void shared(int rows, int grain, Range body) {
+        int units = (rows + grain - 1) / grain;
+        shares.body = body;
+        shares.rows = rows;
+        shares.step = Math.max(1, units / (threads * SHARES)) * grain;
+        shares.next.set(0);
+        rows(Math.min(threads, units), 1, shares);
+        shares.body = null;
+    }
+
+    /// What [#shared] hands out; one object for all loops.
+    private static final class Shares implements Range {
+        private final AtomicInteger next = new AtomicInteger();
+        private Range body;
+        private int rows;
+        private int step;
+
+        @Override
+        public void run(int first, int last, int thread) {
+            for (int from = next.getAndAdd(step); from < rows; from = next.getAndAdd(step)) {
+                body.run(from, Math.min(rows, from + step), thread);
+            }
         }
     }
 
