@@ -6,7 +6,7 @@ import java.lang.foreign.MemorySegment;
 
 /// A weight matrix that the CPU applies as it lies in memory: the packed matrix is the [Linear].
 ///
-/// One token is a GEMV over ranges of rows, one range a thread; many tokens are a GEMM into whose float32 panels the
+/// One token is a GEMV over ranges of rows that threads come for; many tokens are a GEMM into whose float32 panels the
 /// matrix expands itself.
 public interface CpuLinear extends Linear, PanelSource {
     /// How [#multiply] wants the token's activations to lie.
