@@ -1,6 +1,7 @@
 package dev.espalier.kernels;
 
 import dev.espalier.tensor.Tensor;
+import java.util.function.BiFunction;
 
 /// Decides in which format a weight matrix is packed, from what it is.
 @FunctionalInterface
@@ -11,4 +12,20 @@ public interface FormatChoice {
     /// Hears, before the first choice, how many bytes the dense matrices have together that every token reads: what is small
     /// enough stays in a cache. Without this they count as too many for that.
     default void expect(long bytes) {}
+
+    /// This choice, but `change` sees each format that it chose, with the tensor, and says which to take.
+    default FormatChoice changed(BiFunction<WeightFormat, Tensor, WeightFormat> change) {
+        FormatChoice own = this;
+        return new FormatChoice() {
+            @Override
+            public void expect(long bytes) {
+                own.expect(bytes);
+            }
+
+            @Override
+            public WeightFormat choose(Tensor dense) {
+                return change.apply(own.choose(dense), dense);
+            }
+        };
+    }
 }

@@ -15,7 +15,7 @@ public final class Bandwidth implements AutoCloseable {
     /// What a thread reads before it comes for more.
     private static final int CHUNK = 1 << 18;
 
-    private static final int STREAM = CHUNK / 4;
+    private static final int LINE = 64;
     private static final int PASSES = 5;
 
     /// How long passes over little memory are repeated.
@@ -40,7 +40,7 @@ public final class Bandwidth implements AutoCloseable {
     /// Reads the memory twice with all threads of `workers`: each thread line after line, then four lines that lie far
     /// apart at a time, which is the faster way on some machines. GB/s of the faster one, decimal.
     public double measure(Workers workers) {
-        return Math.max(measure(workers, 64), measure(workers, STREAM));
+        return Math.max(measure(workers, LINE), measure(workers, CHUNK / 4));
     }
 
     private double measure(Workers workers, long apart) {
@@ -48,8 +48,7 @@ public final class Bandwidth implements AutoCloseable {
         workers.shared(chunks, 1, (from, to, thread) -> {
             long sum = 0;
             for (int chunk = from; chunk < to; chunk++) {
-                long begin = address + (long) chunk * CHUNK;
-                sum += apart == STREAM ? streams(begin) : lines(begin);
+                sum += sum(address + (long) chunk * CHUNK, apart);
             }
             sink.add(sum);
         });
@@ -85,33 +84,20 @@ public final class Bandwidth implements AutoCloseable {
         return read(1);
     }
 
-    /// Every eighth word is enough: memory comes in lines of 64 bytes. Four sums, so that no load waits for an addition.
-    private static long lines(long chunk) {
+    /// Every eighth word is enough: memory comes in lines of 64 bytes. Four sums, so that no load waits for an addition, of
+    /// lines that lie `apart` bytes apart: one line, or a quarter of the chunk.
+    private static long sum(long chunk, long apart) {
         long a = 0;
         long b = 0;
         long c = 0;
         long d = 0;
-        long end = chunk + CHUNK;
-        for (long p = chunk; p != end; p += 256) {
+        long step = apart == LINE ? 4 * LINE : LINE;
+        long end = chunk + (apart == LINE ? CHUNK : apart);
+        for (long p = chunk; p != end; p += step) {
             a += Raw.ALL.get(Raw.LONG, p);
-            b += Raw.ALL.get(Raw.LONG, p + 64);
-            c += Raw.ALL.get(Raw.LONG, p + 128);
-            d += Raw.ALL.get(Raw.LONG, p + 192);
-        }
-        return a + b + c + d;
-    }
-
-    private static long streams(long chunk) {
-        long a = 0;
-        long b = 0;
-        long c = 0;
-        long d = 0;
-        long end = chunk + STREAM;
-        for (long p = chunk; p != end; p += 64) {
-            a += Raw.ALL.get(Raw.LONG, p);
-            b += Raw.ALL.get(Raw.LONG, p + STREAM);
-            c += Raw.ALL.get(Raw.LONG, p + 2 * STREAM);
-            d += Raw.ALL.get(Raw.LONG, p + 3 * STREAM);
+            b += Raw.ALL.get(Raw.LONG, p + apart);
+            c += Raw.ALL.get(Raw.LONG, p + 2 * apart);
+            d += Raw.ALL.get(Raw.LONG, p + 3 * apart);
         }
         return a + b + c + d;
     }

@@ -46,18 +46,7 @@ public final class Dense implements WeightFormat {
 
     /// `choice`, but what it would have in tiles is deferred.
     public static FormatChoice deferring(FormatChoice choice) {
-        return new FormatChoice() {
-            @Override
-            public void expect(long bytes) {
-                choice.expect(bytes);
-            }
-
-            @Override
-            public WeightFormat choose(Tensor dense) {
-                WeightFormat format = choice.choose(dense);
-                return format.equals(TILED) ? DEFERRED : format;
-            }
-        };
+        return choice.changed((format, dense) -> format.equals(TILED) ? DEFERRED : format);
     }
 
     @Override

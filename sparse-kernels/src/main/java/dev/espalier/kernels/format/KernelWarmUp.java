@@ -27,19 +27,10 @@ public final class KernelWarmUp {
 
     /// `choice`, but what it chooses is warmed up from then on.
     public static FormatChoice around(FormatChoice choice) {
-        return new FormatChoice() {
-            @Override
-            public void expect(long bytes) {
-                choice.expect(bytes);
-            }
-
-            @Override
-            public WeightFormat choose(Tensor dense) {
-                WeightFormat format = choice.choose(dense);
-                ask(format, dense.dtype());
-                return format;
-            }
-        };
+        return choice.changed((format, dense) -> {
+            ask(format, dense.dtype());
+            return format;
+        });
     }
 
     /// Starts to warm up what multiplies matrices of `dtype` in `format`, unless that was asked for before. Of what is deferred
