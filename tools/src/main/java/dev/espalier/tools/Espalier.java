@@ -56,7 +56,7 @@ public final class Espalier {
 
     /// Runs a command and ends the process with its exit code.
     public static void main(String[] arguments) {
-        if (arguments.length > 1) {
+        if (arguments.length > 1) { // a verb with something to work on
             CompilerHints.prepare();
         }
         PrintWriter out = writer(new FileOutputStream(FileDescriptor.out));
@@ -124,7 +124,8 @@ public final class Espalier {
         return commands;
     }
 
-    /// The root with all commands under it; with the one called `word` alone if that is one, since each takes its time to be read.
+    /// The root with all commands under it; with the one called `word` alone if there is one, since each takes its time to be
+    /// read.
     static CommandLine withCommands(String word) {
         CommandLine line = new CommandLine(new Espalier());
         COMMANDS.forEach((name, command) -> {

@@ -71,8 +71,8 @@ final class LoadedModel implements AutoCloseable {
         return open(name, options, seed, output, formats, false);
     }
 
-    /// The same for generating at once: dense layers are read from the file until [#packFor] or [#packInBackground] is called, and what a token
-    /// needs is compiled.
+    /// The same for generating at once: dense layers are read from the file until [#packFor] or [#packInBackground] is
+    /// called, and what a token needs is compiled.
     static LoadedModel openForDecode(String name, ModelOptions options, long seed, OutputOptions output) {
         return open(name, options, seed, output, backend -> Dense.deferring(options.formats(backend)), true);
     }
@@ -163,9 +163,8 @@ final class LoadedModel implements AutoCloseable {
         if (!model.defers()) {
             return;
         }
-        DType dtype = model.blocks().getFirst().linear(Projection.Q).dtype();
         Thread.ofPlatform().daemon().name("espalier-packing").start(() -> {
-            KernelWarmUp.run(Dense.tiled(), dtype);
+            KernelWarmUp.run(Dense.tiled(), deferredType());
             try {
                 while (model.defers()) {
                     model.packOne();
@@ -184,8 +183,10 @@ final class LoadedModel implements AutoCloseable {
         }
         if (!packing) {
             packing = true;
-            DType dtype = model.blocks().getFirst().linear(Projection.Q).dtype();
-            Thread.ofPlatform().daemon().start(() -> KernelRate.warmUp(Dense.tiled(), dtype));
+            Thread.ofPlatform()
+                    .daemon()
+                    .name("espalier-warm-up")
+                    .start(() -> KernelRate.warmUp(Dense.tiled(), deferredType()));
         }
         long end = System.nanoTime() + nanos;
         try {
@@ -196,6 +197,10 @@ final class LoadedModel implements AutoCloseable {
             noMemory = true;
             output.note(NO_MEMORY, e.getMessage());
         }
+    }
+
+    private DType deferredType() {
+        return model.blocks().getFirst().linear(Projection.Q).dtype();
     }
 
     /// Has the operations compiled, and from the end of `reading` on the weights brought into reach meanwhile.

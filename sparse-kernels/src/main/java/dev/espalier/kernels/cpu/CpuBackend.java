@@ -23,7 +23,6 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.IntConsumer;
 
 /// The reference backend: the host's own memory, vectors, and a fixed team of threads.
@@ -132,11 +131,9 @@ public final class CpuBackend implements Backend {
         sideBySide(matrices.size(), i -> matrices.get(i).pack());
     }
 
-    /// Each thread takes the next task when it is done with one.
     private void sideBySide(int tasks, IntConsumer task) {
-        AtomicInteger next = new AtomicInteger();
-        workers.rows(workers.threads(), 1, (from, to, thread) -> {
-            for (int i = next.getAndIncrement(); i < tasks; i = next.getAndIncrement()) {
+        workers.shared(tasks, 1, (from, to, thread) -> {
+            for (int i = from; i < to; i++) {
                 task.accept(i);
             }
         });

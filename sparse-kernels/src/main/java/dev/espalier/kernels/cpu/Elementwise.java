@@ -16,9 +16,10 @@ import jdk.incubator.vector.VectorSpecies;
 /// What a decoder does to single rows of float32: activations, norms, softmax, rotations, sums.
 ///
 /// Offsets and counts are in floats; memory outside the heap is checked once a call and then addressed: code that was
-/// compiled for one kind of segment would be thrown away for another. What lies past the last whole vector of a row goes through the same operations, one
-/// by one or under a mask, so a value does not depend on where it stands. Masks are for short loops only: each masked load
-/// is so large a graph that C2 gives up on a loop with several of them and boxes its vectors.
+/// compiled for one kind of segment would be thrown away for another. What lies past the last whole vector of a row goes
+/// through the same operations, one by one or under a mask, so a value does not depend on where it stands. Masks are for
+/// short loops only: each masked load is so large a graph that C2 gives up on a loop with several of them and boxes its
+/// vectors.
 final class Elementwise {
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final int LANES = F.length();

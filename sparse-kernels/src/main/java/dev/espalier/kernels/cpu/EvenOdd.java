@@ -25,8 +25,8 @@ final class EvenOdd {
 
     private EvenOdd() {}
 
-    /// Writes `columns` floats from float `from` of `xMemory` on into `toMemory`; what lies past the last column in its group of 32
-    /// is left as it is.
+    /// Writes `columns` floats from float `from` of `xMemory` on into `toMemory`; what lies past the last column in its group
+    /// of 32 is left as it is.
     static void split(MemorySegment xMemory, long from, MemorySegment toMemory, int columns) {
         long x = Raw.address(xMemory, (from + columns) * 4);
         long to = Raw.address(toMemory, Math.ceilDiv(columns, 32) * 128L);
