@@ -60,13 +60,14 @@ public final class Bandwidth implements AutoCloseable {
         return read(workers, BYTES);
     }
 
-    /// The same where only `bytes` bytes are read, again and again: faster than memory if they fit a cache.
+    /// The same where only `bytes` bytes are read, again and again: faster than memory if they fit a cache. Line after line
+    /// alone, as kernels read: for predicting them, where [#measure] is for the ceiling above them.
     public static double read(Workers workers, long bytes) {
         try (Bandwidth bandwidth = new Bandwidth(bytes)) {
             double best = 0;
             long start = System.nanoTime();
             for (int pass = 0; pass < PASSES || System.nanoTime() - start < NANOS; pass++) {
-                best = Math.max(best, bandwidth.measure(workers));
+                best = Math.max(best, bandwidth.measure(workers, LINE));
             }
             return best;
         }
