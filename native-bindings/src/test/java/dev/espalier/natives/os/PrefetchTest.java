@@ -26,9 +26,11 @@ class PrefetchTest {
             for (int i = 0; i < 10_000; i++) {
                 Prefetch.ask(from + i, from + 3L * i, from + bytes - i, from + bytes + i);
                 Prefetch.ask(from + i, from);
+                Prefetch.pages(from + i, from + 3L * i);
             }
             for (long outside : new long[] {0, 1, -1, Long.MAX_VALUE, Long.MIN_VALUE, from + bytes - 1}) {
                 Prefetch.ask(outside, outside + 1000, outside - 1000, outside);
+                Prefetch.pages(outside, outside + 10_000);
             }
             for (long i = 0; i < bytes; i += Long.BYTES) {
                 assertEquals(i * 31, block.get(ValueLayout.JAVA_LONG, i));
@@ -67,6 +69,7 @@ class PrefetchTest {
 
         public static void main(String[] arguments) {
             Prefetch.ask(0, 4096);
+            Prefetch.pages(0, 4096);
             System.out.println("available " + Prefetch.available());
         }
     }

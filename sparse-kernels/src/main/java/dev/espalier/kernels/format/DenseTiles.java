@@ -184,6 +184,7 @@ final class DenseTiles implements CpuLinear {
         long xs = Raw.address(x, rowBytes / dtype.bytes() * 4);
         long ys = Raw.address(y, 4L * to);
         long sums = Sums.scratch();
+        long last = memory.address() + memory.byteSize() - Long.BYTES;
         int shift = Weights.shift(dtype);
         int low = Weights.lowMask(dtype);
         int high = Weights.highMask(dtype);
@@ -197,11 +198,11 @@ final class DenseTiles implements CpuLinear {
                 continue;
             }
             if (dtype == DType.F32) {
-                Kernel.single8(begin, end, xs, sums);
+                Kernel.single8(begin, end, last, xs, sums);
             } else if (tileRows == 16) {
-                Kernel.half16(begin, end, xs, scale, shift, low, high, sums);
+                Kernel.half16(begin, end, last, xs, scale, shift, low, high, sums);
             } else {
-                Kernel.half8(begin, end, xs, scale, shift, low, high, sums);
+                Kernel.half8(begin, end, last, xs, scale, shift, low, high, sums);
             }
             Sums.fold(sums, count, scale, ys + 4L * row);
         }
@@ -232,7 +233,8 @@ final class DenseTiles implements CpuLinear {
         private Kernel() {}
 
         /// 16 rows of 16-bit weights; the accumulators go to `sums`.
-        static void half16(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
+        static void half16(
+                long begin, long end, long last, long x, float scale, int shift, int low, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -252,7 +254,9 @@ final class DenseTiles implements CpuLinear {
             IntVector v;
             FloatVector w;
             long xp = x;
+            long ahead = 0;
             for (long p = begin; p != end; p += 1024) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
                             .mul(scale);
@@ -406,10 +410,12 @@ final class DenseTiles implements CpuLinear {
             a13.intoMemorySegment(Raw.ALL, sums + 13 * Sums.STRIDE, ORDER);
             a14.intoMemorySegment(Raw.ALL, sums + 14 * Sums.STRIDE, ORDER);
             a15.intoMemorySegment(Raw.ALL, sums + 15 * Sums.STRIDE, ORDER);
+            Ahead.keep(ahead);
         }
 
         /// 8 rows of 16-bit weights; the accumulators go to `sums`.
-        static void half8(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
+        static void half8(
+                long begin, long end, long last, long x, float scale, int shift, int low, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -421,7 +427,9 @@ final class DenseTiles implements CpuLinear {
             IntVector v;
             FloatVector w;
             long xp = x;
+            long ahead = 0;
             for (long p = begin; p != end; p += 512) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
                             .mul(scale);
@@ -503,6 +511,7 @@ final class DenseTiles implements CpuLinear {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
+            Ahead.keep(ahead);
         }
 
         /// One row of `tiles` tiles of 16-bit weights, `step` bytes apart, as float32.
@@ -525,7 +534,7 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 8 rows of F32 weights.
-        static void single8(long begin, long end, long x, long sums) {
+        static void single8(long begin, long end, long last, long x, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -535,7 +544,9 @@ final class DenseTiles implements CpuLinear {
             FloatVector a6 = FloatVector.zero(F);
             FloatVector a7 = FloatVector.zero(F);
             long xp = x;
+            long ahead = 0;
             for (long p = begin; p != end; p += 512) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector w;
@@ -567,6 +578,7 @@ final class DenseTiles implements CpuLinear {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
+            Ahead.keep(ahead);
         }
     }
 

@@ -7,6 +7,7 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
+import dev.espalier.natives.os.Prefetch;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -160,6 +161,7 @@ public final class NOfM implements WeightFormat {
         private final int blocks;
         private final long blockBytes;
         private final long nonZeros;
+        private final boolean ahead;
         private final long memory;
 
         Packed(NOfM format, Tensor dense, float[] scales) {
@@ -180,6 +182,7 @@ public final class NOfM implements WeightFormat {
             int slices = Math.ceilDiv(rows, LANES);
             memory = Memory.allocate(Math.max(64, (long) slices * blocks * blockBytes), arena)
                     .address();
+            ahead = Ahead.of(bytes());
             nonZeros = write(dense);
         }
 
@@ -297,6 +300,9 @@ public final class NOfM implements WeightFormat {
                 if (!VectorCheck.compiled() || m > 4 * LANES) {
                     scalar(row, Math.min(to, row + LANES), xs, ys);
                     continue;
+                }
+                if (ahead) {
+                    Prefetch.pages(end, end + blocks * blockBytes);
                 }
                 run(begin, end, xs, result);
                 int count = Math.min(LANES, to - row);

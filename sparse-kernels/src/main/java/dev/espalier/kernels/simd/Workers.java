@@ -1,6 +1,7 @@
 package dev.espalier.kernels.simd;
 
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 
@@ -29,7 +30,7 @@ public final class Workers implements AutoCloseable {
     private final AtomicInteger pending = new AtomicInteger();
     private final AtomicInteger round = new AtomicInteger();
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
-    private final Shares shares = new Shares();
+    private final Shares shares;
     private volatile Range body;
     private volatile Thread caller;
     private volatile boolean closed;
@@ -42,6 +43,7 @@ public final class Workers implements AutoCloseable {
         this.threads = threads;
         this.from = new int[threads];
         this.to = new int[threads];
+        this.shares = new Shares(threads);
         this.team = new Thread[threads - 1];
         for (int i = 0; i < team.length; i++) {
             int thread = i + 1;
@@ -100,30 +102,51 @@ public final class Workers implements AutoCloseable {
         }
     }
 
-    /// The same, but a thread that is done takes the next of [#SHARES] times as many ranges as there are threads: no thread waits
-    /// long for one that the system held up. For loops in which a row's result does not depend on its range, and that need
-    /// no thread's number.
+    /// The same, but each thread takes its range in [#SHARES] pieces, and one that is done takes pieces of the others': no
+    /// thread waits long for one that the system held up, and each reads one stream for as long as it can. For loops in
+    /// which a row's result does not depend on its range, and that need no thread's number.
     public synchronized void shared(int rows, int grain, Range body) {
         int units = (rows + grain - 1) / grain;
-        shares.body = body;
-        shares.rows = rows;
-        shares.step = Math.max(1, units / (threads * SHARES)) * grain;
-        shares.next.set(0);
+        shares.deal(rows, units, grain, body);
         rows(Math.min(threads, units), 1, shares);
         shares.body = null;
     }
 
     /// What [#shared] hands out; one object for all loops.
     private static final class Shares implements Range {
-        private final AtomicInteger next = new AtomicInteger();
+        /// Counters of two threads lie in different cache lines.
+        private static final int APART = 32;
+
+        private final AtomicIntegerArray next;
+        private final int[] end;
         private Range body;
-        private int rows;
         private int step;
+
+        Shares(int threads) {
+            next = new AtomicIntegerArray(threads * APART);
+            end = new int[threads];
+        }
+
+        private void deal(int rows, int units, int grain, Range body) {
+            this.body = body;
+            int threads = end.length;
+            step = Math.max(1, units / (threads * SHARES)) * grain;
+            for (int i = 0; i < threads; i++) {
+                next.set(i * APART, (int) ((long) units * i / threads) * grain);
+                end[i] = Math.min(rows, (int) ((long) units * (i + 1) / threads) * grain);
+            }
+        }
 
         @Override
         public void run(int first, int last, int thread) {
-            for (int from = next.getAndAdd(step); from < rows; from = next.getAndAdd(step)) {
-                body.run(from, Math.min(rows, from + step), thread);
+            for (int i = 0; i < end.length; i++) {
+                int owner = (thread + i) % end.length;
+                int stop = end[owner];
+                for (int from = next.getAndAdd(owner * APART, step);
+                        from < stop;
+                        from = next.getAndAdd(owner * APART, step)) {
+                    body.run(from, Math.min(stop, from + step), thread);
+                }
             }
         }
     }
