@@ -2,6 +2,7 @@ package dev.espalier.model;
 
 import dev.espalier.kernels.Backend;
 import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.LinearGroup;
 import dev.espalier.model.ModelSpec.Norms.Placement;
 import dev.espalier.model.ModelSpec.Positions;
 import dev.espalier.tensor.Tensor;
@@ -64,9 +65,11 @@ public final class Block {
         boolean normBefore = spec.norms().placement() == Placement.BEFORE;
 
         Tensor x = normBefore ? norm(attentionNorm, hidden, workspace.normed(tokens)) : hidden;
-        Tensor q = apply(Projection.Q, x, workspace.q(tokens), tap);
-        Tensor k = apply(Projection.K, x, workspace.k(tokens), null);
-        Tensor v = apply(Projection.V, x, workspace.v(tokens), null);
+        LinearGroup group = workspace.group();
+        Tensor q = add(group, Projection.Q, workspace.q(tokens));
+        Tensor k = add(group, Projection.K, workspace.k(tokens));
+        Tensor v = add(group, Projection.V, workspace.v(tokens));
+        apply(group, Projection.Q, x, tap);
         Tensor attended = workspace.attended(tokens);
         if (caches == null) {
             attend(q, k, v, past, cache, attended, workspace);
@@ -79,18 +82,27 @@ public final class Block {
         }
 
         x = normBefore ? norm(mlpNorm, hidden, workspace.normed(tokens)) : hidden;
-        Tensor inner = apply(Projection.UP, x, workspace.up(tokens), tap);
-        if (spec.mlp().gated()) {
-            Tensor gate = apply(Projection.GATE, x, workspace.gate(tokens), null);
-            backend.gate(spec.mlp().activation(), gate, inner);
-            inner = gate;
-        } else {
-            backend.activate(spec.mlp().activation(), inner);
-        }
+        Tensor inner = mlpInner(x, workspace, tap);
         backend.add(apply(Projection.DOWN, inner, workspace.branch(tokens), tap), hidden);
         if (!normBefore) {
             norm(mlpNorm, hidden, hidden);
         }
+    }
+
+    /// What the MLP's down projection reads.
+    private Tensor mlpInner(Tensor x, Workspace workspace, ActivationTap tap) {
+        int tokens = x.rows();
+        if (!spec.mlp().gated()) {
+            Tensor up = apply(Projection.UP, x, workspace.up(tokens), tap);
+            backend.activate(spec.mlp().activation(), up);
+            return up;
+        }
+        LinearGroup group = workspace.group();
+        Tensor up = add(group, Projection.UP, workspace.up(tokens));
+        Tensor gate = add(group, Projection.GATE, workspace.gate(tokens));
+        apply(group, Projection.UP, x, tap);
+        backend.gate(spec.mlp().activation(), gate, up);
+        return gate;
     }
 
     /// The tokens of one sequence, behind what `cache` holds.
@@ -185,11 +197,26 @@ public final class Block {
     }
 
     private Tensor apply(Projection projection, Tensor x, Tensor y, ActivationTap tap) {
-        if (tap != null) {
-            tap.see(projection.site(), x);
-        }
+        see(projection, x, tap);
         Layer layer = layers.get(projection);
         backend.linear(layer.linear, layer.bias, x, y);
         return y;
+    }
+
+    private Tensor add(LinearGroup group, Projection projection, Tensor y) {
+        Layer layer = layers.get(projection);
+        return group.add(layer.linear, layer.bias, y);
+    }
+
+    /// Applies layers that read the same, `projection` among them.
+    private void apply(LinearGroup group, Projection projection, Tensor x, ActivationTap tap) {
+        see(projection, x, tap);
+        backend.linear(group, x);
+    }
+
+    private static void see(Projection projection, Tensor x, ActivationTap tap) {
+        if (tap != null) {
+            tap.see(projection.site(), x);
+        }
     }
 }

@@ -1,6 +1,7 @@
 package dev.espalier.model;
 
 import dev.espalier.kernels.Backend;
+import dev.espalier.kernels.LinearGroup;
 import dev.espalier.model.ModelSpec.Positions;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
@@ -28,6 +29,7 @@ public final class Workspace implements AutoCloseable {
     private final Buffer angles;
     private final Buffer embedded;
     private final Buffer logits;
+    private final LinearGroup group = new LinearGroup();
     private final int[] ids;
     private final int[] rows;
     private int anglesPast = -1;
@@ -67,6 +69,11 @@ public final class Workspace implements AutoCloseable {
         return buffers.stream()
                 .mapToLong(b -> (long) b.rows * b.columns * DType.F32.bytes())
                 .sum();
+    }
+
+    /// For layers that read the same input; empty.
+    LinearGroup group() {
+        return group.clear();
     }
 
     /// The residual stream `[count, hidden]`; after a pass, what the last block left.

@@ -59,6 +59,13 @@ public interface Backend extends AutoCloseable {
     /// GEMV, several a GEMM.
     void linear(Linear weight, Tensor bias, Tensor x, Tensor y);
 
+    /// [#linear(Linear, Tensor, Tensor, Tensor)] of each layer of `group`, to the bit, with the same `x` `[tokens, in]`.
+    default void linear(LinearGroup group, Tensor x) {
+        for (int i = 0; i < group.size(); i++) {
+            linear(group.weight(i), group.bias(i), x, group.result(i));
+        }
+    }
+
     /// y[t] = scale · table[rows[t]] for the `y.rows()` first entries of `rows`; `table` `[entries, features]` of any
     /// float type, `y` overwritten.
     void gather(Tensor table, int[] rows, float scale, Tensor y);

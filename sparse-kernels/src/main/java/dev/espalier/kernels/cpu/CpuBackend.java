@@ -4,6 +4,7 @@ import dev.espalier.kernels.Backend;
 import dev.espalier.kernels.DeferredLinear;
 import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.LinearAlgebra;
+import dev.espalier.kernels.LinearGroup;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Convert;
@@ -39,8 +40,10 @@ public final class CpuBackend implements Backend {
     private final CpuAttention attention;
     private LinearAlgebra algebra;
     private final Map<MemorySegment, Arena> arenas = new IdentityHashMap<>();
-    private final GemvLoop gemvLoop = new GemvLoop();
-    private final Scratch input = new Scratch();
+    private final GemvLoop gemv = new GemvLoop();
+    /// One for each layout of a token's activations.
+    private final Scratch[] inputs = new Scratch[CpuLinear.Input.values().length];
+
     private final Scratch firstVector = new Scratch();
     private final Scratch secondVector = new Scratch();
 
@@ -50,6 +53,7 @@ public final class CpuBackend implements Backend {
         this.workers = new Workers(threads);
         this.gemm = new Gemm(workers);
         this.attention = new CpuAttention(workers, gemm);
+        Arrays.setAll(inputs, i -> new Scratch());
     }
 
     /// The CPUs this process may use.
@@ -141,32 +145,76 @@ public final class CpuBackend implements Backend {
 
     @Override
     public void linear(Linear weight, Tensor bias, Tensor x, Tensor y) {
-        CpuLinear matrix = (CpuLinear) weight;
-        require(x.columns() == weight.columns(), x, y);
-        require(y.columns() == weight.rows() && y.rows() == x.rows(), x, y);
-        MemorySegment shift = bias == null ? null : floats(bias, firstVector);
-        if (x.rows() > FEW_TOKENS && VectorCheck.compiled()) {
-            gemm.linear(x.segment(), x.rows(), matrix, shift, y.segment());
+        require(weight, x, y);
+        if (many(x)) {
+            MemorySegment shift = bias == null ? null : floats(bias, firstVector);
+            gemm.linear(x.segment(), x.rows(), (CpuLinear) weight, shift, y.segment());
             return;
         }
         for (int token = 0; token < x.rows(); token++) {
-            MemorySegment result = token == 0 && y.rows() == 1
-                    ? y.segment()
-                    : y.segment().asSlice((long) token * y.columns() * 4, y.columns() * 4L);
-            prepare(matrix.input(), x.segment(), (long) token * x.columns(), x.columns());
-            gemvLoop.set(matrix, input.memory, result);
-            workers.shared(weight.rows(), matrix.grain(), gemvLoop);
-            if (shift != null) {
-                // Not by the threads: the rows that a range stands for are the format's own.
-                Elementwise.add(shift, 0, result, 0, weight.rows());
+            gemv.clear();
+            add(weight, x, y, token);
+            gemv.run(workers);
+            addBias(bias, y, token);
+        }
+    }
+
+    @Override
+    public void linear(LinearGroup group, Tensor x) {
+        if (many(x)) {
+            Backend.super.linear(group, x);
+            return;
+        }
+        for (int i = 0; i < group.size(); i++) {
+            require(group.weight(i), x, group.result(i));
+        }
+        for (int token = 0; token < x.rows(); token++) {
+            gemv.clear();
+            for (int i = 0; i < group.size(); i++) {
+                add(group.weight(i), x, group.result(i), token);
+            }
+            gemv.run(workers);
+            for (int i = 0; i < group.size(); i++) {
+                addBias(group.bias(i), group.result(i), token);
             }
         }
     }
 
-    /// Lays one token's activations out as a kernel wants them, in `input`.
-    private void prepare(CpuLinear.Input layout, MemorySegment x, long from, int columns) {
+    private static void require(Linear weight, Tensor x, Tensor y) {
+        require(x.columns() == weight.columns(), x, y);
+        require(y.columns() == weight.rows() && y.rows() == x.rows(), x, y);
+    }
+
+    /// Whether so many tokens are a GEMM rather than GEMVs.
+    private static boolean many(Tensor x) {
+        return x.rows() > FEW_TOKENS && VectorCheck.compiled();
+    }
+
+    /// Adds one token's product to the loop, with the token's activations as the kernel wants them.
+    private void add(Linear weight, Tensor x, Tensor y, int token) {
+        CpuLinear matrix = (CpuLinear) weight;
+        Scratch input = inputs[matrix.input().ordinal()];
+        if (!gemv.has(matrix.input())) {
+            prepare(matrix.input(), x.segment(), (long) token * x.columns(), x.columns(), input);
+        }
+        gemv.add(matrix, input.memory, oneRow(y, token));
+    }
+
+    private static MemorySegment oneRow(Tensor y, int token) {
+        return y.rows() == 1 ? y.segment() : y.segment().asSlice((long) token * y.columns() * 4, y.columns() * 4L);
+    }
+
+    /// Not by the threads: the rows that a range stands for are the format's own.
+    private void addBias(Tensor bias, Tensor y, int token) {
+        if (bias != null) {
+            Elementwise.add(floats(bias, firstVector), 0, y.segment(), (long) token * y.columns(), y.columns());
+        }
+    }
+
+    /// Lays one token's activations out in `to`.
+    private static void prepare(CpuLinear.Input layout, MemorySegment x, long from, int columns, Scratch scratch) {
         int padded = Math.ceilDiv(columns, 64) * 64 + 128;
-        MemorySegment to = input.reserve(padded * 4L);
+        MemorySegment to = scratch.reserve(padded * 4L);
         switch (layout) {
             case PLAIN -> {
                 MemorySegment.copy(x, from * 4, to, 0, columns * 4L);
@@ -364,7 +412,9 @@ public final class CpuBackend implements Backend {
     public void close() {
         workers.close();
         attention.close();
-        input.close();
+        for (Scratch input : inputs) {
+            input.close();
+        }
         firstVector.close();
         secondVector.close();
         synchronized (arenas) {
@@ -412,21 +462,59 @@ public final class CpuBackend implements Backend {
         }
     }
 
-    /// The rows of one GEMV; one object for all, so that a step allocates nothing.
+    /// The rows of some GEMVs, one after another as if they were one; one object for all, so that a step allocates nothing.
     private static final class GemvLoop implements Workers.Range {
-        private CpuLinear matrix;
-        private MemorySegment x;
-        private MemorySegment y;
+        private final CpuLinear[] matrices = new CpuLinear[LinearGroup.MOST];
+        private final MemorySegment[] inputs = new MemorySegment[LinearGroup.MOST];
+        private final MemorySegment[] results = new MemorySegment[LinearGroup.MOST];
+        /// Where each matrix' rows begin.
+        private final int[] starts = new int[LinearGroup.MOST];
+        private int size;
 
-        void set(CpuLinear matrix, MemorySegment x, MemorySegment y) {
-            this.matrix = matrix;
-            this.x = x;
-            this.y = y;
+        void clear() {
+            size = 0;
+        }
+
+        /// Whether a matrix wants its input laid out like this.
+        boolean has(CpuLinear.Input layout) {
+            for (int i = 0; i < size; i++) {
+                if (matrices[i].input() == layout) {
+                    return true;
+                }
+            }
+            return false;
+        }
+
+        void add(CpuLinear matrix, MemorySegment input, MemorySegment result) {
+            matrices[size] = matrix;
+            inputs[size] = input;
+            results[size] = result;
+            size++;
+        }
+
+        void run(Workers workers) {
+            int grain = 1;
+            for (int i = 0; i < size; i++) {
+                // Grains are powers of two: each divides the largest.
+                grain = Math.max(grain, matrices[i].grain());
+            }
+            int rows = 0;
+            for (int i = 0; i < size; i++) {
+                starts[i] = Math.ceilDiv(rows, grain) * grain;
+                rows = starts[i] + matrices[i].rows();
+            }
+            workers.shared(rows, grain, this);
         }
 
         @Override
         public void run(int from, int to, int thread) {
-            matrix.multiply(x, y, from, to);
+            for (int i = 0; i < size; i++) {
+                int first = Math.max(0, from - starts[i]);
+                int last = Math.min(to - starts[i], matrices[i].rows());
+                if (first < last) {
+                    matrices[i].multiply(inputs[i], results[i], first, last);
+                }
+            }
         }
     }
 }

@@ -10,9 +10,11 @@ import dev.espalier.kernels.Backend.Activation;
 import dev.espalier.kernels.Backend.Attention;
 import dev.espalier.kernels.Backend.Norm;
 import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.LinearGroup;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.format.Bitmask;
 import dev.espalier.kernels.format.Dense;
+import dev.espalier.kernels.format.DenseInt8;
 import dev.espalier.kernels.format.NOfM;
 import dev.espalier.kernels.format.Swell;
 import dev.espalier.tensor.DType;
@@ -355,6 +357,44 @@ class CpuBackendTest {
         Tensor copy = Tensor.allocate(arena, DType.F32, x.rows(), x.columns());
         MemorySegment.copy(x.segment(), 0, copy.segment(), 0, x.bytes());
         return copy;
+    }
+
+    /// To the bit, whatever the layers' formats, and so their inputs' layouts, are.
+    @Test
+    void layersOfOneInputAreWhatTheyAreOneByOne() {
+        List<WeightFormat> formats = List.of(Dense.tiled(), Swell.of(), Dense.mapped(), Bitmask.of(), DenseInt8.of());
+        Random random = new Random(9);
+        try (Arena arena = Arena.ofShared()) {
+            for (CpuBackend backend : backends) {
+                for (int i = 0; i < formats.size() * 3; i++) {
+                    for (int tokens : new int[] {1, 2, 3, 5}) {
+                        Tensor x = random(tokens, 100, 1);
+                        LinearGroup group = new LinearGroup();
+                        List<Linear> packed = new ArrayList<>();
+                        List<Tensor> expected = new ArrayList<>();
+                        for (int layer = 0; layer <= i % LinearGroup.MOST; layer++) {
+                            int rows = 1 + random.nextInt(70);
+                            Tensor weight = random(rows, 100, 1);
+                            Linear linear = backend.linear(weight, formats.get((i + layer) % formats.size()));
+                            Tensor bias = layer == 1 ? random(1, rows, 1) : null;
+                            packed.add(linear);
+                            expected.add(Tensor.allocate(arena, DType.F32, tokens, rows));
+                            backend.linear(linear, bias, x, expected.getLast());
+                            Tensor y = group.add(linear, bias, Tensor.allocate(arena, DType.F32, tokens, rows));
+                            assertEquals(rows, y.columns());
+                        }
+                        backend.linear(group, x);
+                        for (int layer = 0; layer < group.size(); layer++) {
+                            assertArrayEquals(
+                                    expected.get(layer).toFloats(),
+                                    group.result(layer).toFloats());
+                        }
+                        assertEquals(0, group.clear().size());
+                        packed.forEach(Linear::close);
+                    }
+                }
+            }
+        }
     }
 
     @Test

@@ -6,6 +6,7 @@ import dev.espalier.kernels.Backend.Activation;
 import dev.espalier.kernels.Backend.Attention;
 import dev.espalier.kernels.Backend.Norm;
 import dev.espalier.kernels.Linear;
+import dev.espalier.kernels.LinearGroup;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.format.KernelRate;
 import dev.espalier.kernels.format.WeightFormats;
@@ -46,6 +47,7 @@ class DecodeAllocationTest {
         Tensor x = Tensor.allocate(arena, DType.F32, 1, 512);
         Tensor y = Tensor.allocate(arena, DType.F32, 1, 512);
         Tensor out = Tensor.allocate(arena, DType.F32, 1, 16);
+        Tensor other = Tensor.allocate(arena, DType.F32, 1, 16);
         Tensor bias = Tensor.allocate(arena, DType.F32, 1, 16);
         Tensor ones = Tensor.allocate(arena, DType.F32, 1, 512);
         Tensor keys = Tensor.allocate(arena, DType.F32, 64, 256);
@@ -63,6 +65,12 @@ class DecodeAllocationTest {
             Linear packed = format.pack(KernelRate.tiny(arena, format, DType.BF16));
             operations.put(format.name(), () -> backend.linear(packed, null, x, out));
             operations.put(format.name() + " with bias", () -> backend.linear(packed, bias, x, out));
+            LinearGroup group = new LinearGroup();
+            operations.put(format.name() + " twice", () -> {
+                group.clear().add(packed, null, out);
+                group.add(packed, bias, other);
+                backend.linear(group, x);
+            });
         }
         operations.put("gather", () -> backend.gather(table, rows, 2f, y));
         operations.put("gatherAdd", () -> backend.gatherAdd(table, rows, y));
