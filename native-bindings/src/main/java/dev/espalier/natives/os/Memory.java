@@ -23,7 +23,6 @@ public final class Memory {
     private static final long LARGE = 1 << 20;
 
     private static final int PROT_READ_WRITE = 1 | 2;
-    private static final int PROT_READ_EXECUTE = 1 | 4;
     private static final int MAP_PRIVATE_ANONYMOUS = 2 | 0x20;
     private static final int MADV_DONTNEED = 4;
     private static final int MADV_HUGEPAGE = 14;
@@ -79,27 +78,6 @@ public final class Memory {
         if (length > 0) {
             Calls.LINUX.get().advise(segment.asSlice(skip, length), MADV_DONTNEED);
         }
-    }
-
-    /// A page of its own that holds `code`, can be executed and no longer be written, and is never given back; empty where the
-    /// system has none to give.
-    static Optional<MemorySegment> executable(byte[] code) {
-        long page = pageSize();
-        if (Calls.LINUX.isEmpty() || code.length > page) {
-            return Optional.empty();
-        }
-        Calls calls = Calls.LINUX.get();
-        MemorySegment base = calls.map(page);
-        if (base.address() == -1L) {
-            return Optional.empty();
-        }
-        MemorySegment whole = base.reinterpret(page, Arena.global(), null);
-        MemorySegment.copy(code, 0, whole, ValueLayout.JAVA_BYTE, 0, code.length);
-        if (!calls.makeExecutable(whole)) {
-            calls.unmap(whole);
-            return Optional.empty();
-        }
-        return Optional.of(whole);
     }
 
     /// Bytes of an ordinary page.
@@ -164,8 +142,7 @@ public final class Memory {
     }
 
     /// The C library's calls, on 64-bit Linux only: elsewhere the constants have other values.
-    private record Calls(
-            MethodHandle mmap, MethodHandle munmap, MethodHandle madvise, MethodHandle mprotect, long pageSize) {
+    private record Calls(MethodHandle mmap, MethodHandle munmap, MethodHandle madvise, long pageSize) {
         static final Optional<Calls> LINUX = link();
 
         private static Optional<Calls> link() {
@@ -200,13 +177,6 @@ public final class Memory {
                                         ValueLayout.ADDRESS,
                                         ValueLayout.JAVA_LONG,
                                         ValueLayout.JAVA_INT)),
-                        linker.downcallHandle(
-                                c.findOrThrow("mprotect"),
-                                FunctionDescriptor.of(
-                                        ValueLayout.JAVA_INT,
-                                        ValueLayout.ADDRESS,
-                                        ValueLayout.JAVA_LONG,
-                                        ValueLayout.JAVA_INT)),
                         (int) pageSize.invokeExact()));
             } catch (Throwable e) {
                 // A C library without these, or native access denied: the JDK's own memory serves.
@@ -218,14 +188,6 @@ public final class Memory {
             try {
                 return (MemorySegment)
                         mmap.invokeExact(MemorySegment.NULL, bytes, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0L);
-            } catch (Throwable e) {
-                throw new AssertionError(e);
-            }
-        }
-
-        boolean makeExecutable(MemorySegment segment) {
-            try {
-                return (int) mprotect.invokeExact(segment, segment.byteSize(), PROT_READ_EXECUTE) == 0;
             } catch (Throwable e) {
                 throw new AssertionError(e);
             }

@@ -77,10 +77,6 @@ public final class Bitmask implements WeightFormat {
         private final int groups;
         private final int startsPerBlock;
         private final long nonZeros;
-        private final boolean ahead;
-        /// Entries of `starts` that a kernel is given at once.
-        private final int chunk;
-
         private final long masks;
         private final long values;
         /// Addresses of the values of group 8 i of each block.
@@ -98,8 +94,6 @@ public final class Bitmask implements WeightFormat {
             nonZeros = writeMasks(dense);
             values = Memory.allocate(nonZeros * dtype.bytes() + 64, arena).address();
             starts = new long[blocks * startsPerBlock];
-            ahead = Ahead.of(bytes());
-            chunk = Ahead.chunk(ahead, starts.length, bytes());
             writeValues(dense);
         }
 
@@ -197,39 +191,37 @@ public final class Bitmask implements WeightFormat {
             for (int row = from; row < to; row += BLOCK) {
                 int count = Math.min(BLOCK, to - row);
                 if (!Kernel.EXPANDS) {
-                    long value = groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
-                    scalar(mask(row, 0), value, xs, ys + 4L * row, count);
+                    scalar(mask(row, 0), value(row), xs, ys + 4L * row, count);
                     continue;
                 }
-                stream(row, xs, sums);
+                run(row, xs, sums);
                 Sums.fold(sums, count, scale, ys + 4L * row);
             }
         }
 
-        /// The block of `row`, chunk by chunk.
-        private void stream(int row, long x, long sums) {
+        /// The block of `row`.
+        private void run(int row, long x, long sums) {
             int shift = Weights.shift(dtype);
             int low = Weights.lowMask(dtype);
             int high = Weights.highMask(dtype);
             float scale = Weights.scale(dtype);
-            Sums.clear(sums, BLOCK);
-            for (int at = 0; at < startsPerBlock; at += chunk) {
-                int start = row / BLOCK * startsPerBlock + at;
-                long begin = mask(row, at * GROUPS_A_START);
-                long end = mask(row, Math.min(groups, (at + chunk) * GROUPS_A_START));
-                if (ahead) {
-                    long maskBytes = 4L * BLOCK * GROUPS_A_START * chunk;
-                    Ahead.ask(starts, start + chunk, chunk, values + nonZeros * dtype.bytes(), end, maskBytes);
-                }
-                long part = x + 4L * GROUP * GROUPS_A_START * at;
-                if (dtype == DType.F32) {
-                    Kernel.narrow32(begin, end, starts[start], part, sums);
-                } else if (Kernel.WIDE) {
-                    Kernel.wide16(begin, end, starts[start], part, scale, shift, low, high, sums);
-                } else {
-                    Kernel.narrow16(begin, end, starts[start], part, scale, shift, low, sums);
-                }
+            long begin = mask(row, 0);
+            long end = mask(row, groups);
+            long value = value(row);
+            // Values are followed by 64 bytes.
+            long last = values + nonZeros * dtype.bytes();
+            if (dtype == DType.F32) {
+                Kernel.narrow32(begin, end, value, last, x, sums);
+            } else if (Kernel.WIDE) {
+                Kernel.wide16(begin, end, value, last, x, scale, shift, low, high, sums);
+            } else {
+                Kernel.narrow16(begin, end, value, last, x, scale, shift, low, sums);
             }
+        }
+
+        /// Where the values of the block of `row` begin.
+        private long value(int row) {
+            return groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
         }
 
         /// One block without vectors.
@@ -330,18 +322,29 @@ public final class Bitmask implements WeightFormat {
         private Kernel() {}
 
         static void wide16(
-                long masks, long end, long values, long x, float scale, int shift, int low, int high, long sums) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+                long masks,
+                long end,
+                long values,
+                long last,
+                long x,
+                float scale,
+                int shift,
+                int low,
+                int high,
+                long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
             long vp = values;
             long xp = x;
+            long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
                 FloatVector even =
                         FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
                 FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
@@ -451,20 +454,24 @@ public final class Bitmask implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
-        static void narrow16(long masks, long end, long values, long x, float scale, int shift, int low, long sums) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+        static void narrow16(
+                long masks, long end, long values, long last, long x, float scale, int shift, int low, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
             long vp = values;
             long xp = x;
+            long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
                 FloatVector x0 =
                         FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER)
@@ -835,20 +842,23 @@ public final class Bitmask implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
-        static void narrow32(long masks, long end, long values, long x, long sums) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+        static void narrow32(long masks, long end, long values, long last, long x, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
             long vp = values;
             long xp = x;
+            long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
                 FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER);
                 FloatVector x2 = x0;
@@ -1022,6 +1032,7 @@ public final class Bitmask implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
         /// Masks from `masks` to `end` as float32, a group's 8 rows `stride` bytes apart.

@@ -85,10 +85,6 @@ public final class BitmaskInt8 implements WeightFormat {
         private final int groups;
         private final int startsPerBlock;
         private final long nonZeros;
-        private final boolean ahead;
-        /// Entries of `starts` that a kernel is given at once.
-        private final int chunk;
-
         private final long masks;
         private final long values;
         private final float[] scales;
@@ -108,8 +104,6 @@ public final class BitmaskInt8 implements WeightFormat {
             nonZeros = writeMasks(bytes);
             values = Memory.allocate(nonZeros + 64, arena).address();
             starts = new long[blocks * startsPerBlock];
-            ahead = Ahead.of(bytes());
-            chunk = Ahead.chunk(ahead, starts.length, bytes());
             writeValues(bytes);
         }
 
@@ -206,11 +200,10 @@ public final class BitmaskInt8 implements WeightFormat {
             for (int row = from; row < to; row += BLOCK) {
                 int count = Math.min(BLOCK, to - row);
                 if (Kernel.EXPANDS) {
-                    stream(row, xs, sums);
+                    run(row, xs, sums);
                     Sums.fold(sums, count, Kernel.WIDE ? Weights.TOP_BYTE_SCALE : 1f, ys + 4L * row);
                 } else {
-                    long value = groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
-                    scalar(mask(row, 0), value, xs, ys + 4L * row, count);
+                    scalar(mask(row, 0), value(row), xs, ys + 4L * row, count);
                 }
                 for (int r = row; r < row + count; r++) {
                     Raw.ALL.set(Raw.FLOAT, ys + 4L * r, scales[r] * Raw.ALL.get(Raw.FLOAT, ys + 4L * r));
@@ -218,24 +211,22 @@ public final class BitmaskInt8 implements WeightFormat {
             }
         }
 
-        /// The block of `row`, chunk by chunk.
-        private void stream(int row, long x, long sums) {
-            Sums.clear(sums, BLOCK);
-            for (int at = 0; at < startsPerBlock; at += chunk) {
-                int start = row / BLOCK * startsPerBlock + at;
-                long begin = mask(row, at * GROUPS_A_START);
-                long end = mask(row, Math.min(groups, (at + chunk) * GROUPS_A_START));
-                if (ahead) {
-                    long maskBytes = MASK_BYTES * BLOCK * GROUPS_A_START * chunk;
-                    Ahead.ask(starts, start + chunk, chunk, values + nonZeros, end, maskBytes);
-                }
-                long part = x + 4L * GROUP * GROUPS_A_START * at;
-                if (Kernel.WIDE) {
-                    Kernel.wide(begin, end, starts[start], part, Weights.TOP_BYTE, sums);
-                } else {
-                    Kernel.narrow(begin, end, starts[start], part, sums);
-                }
+        /// The block of `row`.
+        private void run(int row, long x, long sums) {
+            long begin = mask(row, 0);
+            long end = mask(row, groups);
+            // Values are followed by 64 bytes.
+            long last = values + nonZeros;
+            if (Kernel.WIDE) {
+                Kernel.wide(begin, end, value(row), last, x, Weights.TOP_BYTE, sums);
+            } else {
+                Kernel.narrow(begin, end, value(row), last, x, sums);
             }
+        }
+
+        /// Where the values of the block of `row` begin.
+        private long value(int row) {
+            return groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
         }
 
         /// One block without vectors.
@@ -325,20 +316,22 @@ public final class BitmaskInt8 implements WeightFormat {
 
         private Kernel() {}
 
-        static void wide(long masks, long end, long values, long x, int topByte, long sums) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+        static void wide(long masks, long end, long values, long last, long x, int topByte, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
             // An argument and not a constant: C2 would load a constant anew for every use.
             IntVector top = IntVector.broadcast(I, topByte);
             long vp = values;
             long xp = x;
+            long ahead = 0;
             for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
                 FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER);
                 FloatVector x2 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 128, Raw.ORDER);
@@ -460,20 +453,23 @@ public final class BitmaskInt8 implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
-        static void narrow(long masks, long end, long values, long x, long sums) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+        static void narrow(long masks, long end, long values, long last, long x, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
             long vp = values;
             long xp = x;
+            long ahead = 0;
             for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
                 long m;
                 int s;
                 FloatVector w;
@@ -576,6 +572,7 @@ public final class BitmaskInt8 implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
         /// A row's part of a group as float32.

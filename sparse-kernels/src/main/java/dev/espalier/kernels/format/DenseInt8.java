@@ -8,7 +8,6 @@ import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
-import dev.espalier.natives.os.Prefetch;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -78,9 +77,6 @@ public final class DenseInt8 implements WeightFormat {
         private final int columns;
         private final int groups;
         private final long nonZeros;
-        private final boolean ahead;
-        /// Tiles that a kernel is given at once.
-        private final int chunk;
 
         private final long memory;
 
@@ -90,8 +86,6 @@ public final class DenseInt8 implements WeightFormat {
             columns = bytes.columns();
             groups = Math.ceilDiv(columns, GROUP);
             nonZeros = NonZeros.count(bytes);
-            ahead = Ahead.of(bytes());
-            chunk = Ahead.chunk(ahead, bytes() / TILE_BYTES, bytes());
             memory = Memory.allocate(Math.max(64, bytes()), arena).address();
             for (int row = 0; row < rows; row++) {
                 for (int group = 0; group < groups; group++) {
@@ -168,6 +162,7 @@ public final class DenseInt8 implements WeightFormat {
             long xs = Raw.address(x, 4L * GROUP * groups);
             long ys = Raw.address(y, 4L * to);
             long sums = Sums.scratch();
+            long last = memory + bytes() - Long.BYTES;
             for (int row = from; row < to; row += TILE_ROWS) {
                 long begin = tile(row, 0);
                 long end = begin + groups * TILE_BYTES;
@@ -176,15 +171,7 @@ public final class DenseInt8 implements WeightFormat {
                     scalar(row, count, xs, ys);
                     continue;
                 }
-                Sums.clear(sums, TILE_ROWS);
-                for (long part = xs; begin != end; part += 4L * GROUP * chunk) {
-                    long next = Math.min(end, begin + chunk * TILE_BYTES);
-                    if (ahead) {
-                        Prefetch.ask(next, next + chunk * TILE_BYTES);
-                    }
-                    Kernel.rows8(begin, next, part, Weights.TOP_BYTE, sums);
-                    begin = next;
-                }
+                Kernel.rows8(begin, end, last, xs, Weights.TOP_BYTE, sums);
                 Sums.fold(sums, count, Weights.TOP_BYTE_SCALE, ys + 4L * row);
             }
         }
@@ -244,18 +231,20 @@ public final class DenseInt8 implements WeightFormat {
 
         private Kernel() {}
 
-        static void rows8(long begin, long end, long x, int topByte, long sums) {
-            FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a1 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a2 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a3 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a4 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a5 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a6 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
-            FloatVector a7 = FloatVector.fromMemorySegment(F, Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+        static void rows8(long begin, long end, long last, long x, int topByte, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
             IntVector top = IntVector.broadcast(I, topByte);
             long xp = x;
+            long ahead = 0;
             for (long p = begin; p != end; p += 32 + 8 * GROUP) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, Raw.ORDER);
                     FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, Raw.ORDER);
@@ -380,6 +369,7 @@ public final class DenseInt8 implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+            Ahead.keep(ahead);
         }
     }
 }

@@ -7,7 +7,6 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
-import dev.espalier.natives.os.Prefetch;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -161,7 +160,6 @@ public final class NOfM implements WeightFormat {
         private final int blocks;
         private final long blockBytes;
         private final long nonZeros;
-        private final boolean ahead;
         private final long memory;
 
         Packed(NOfM format, Tensor dense, float[] scales) {
@@ -182,7 +180,6 @@ public final class NOfM implements WeightFormat {
             int slices = Math.ceilDiv(rows, LANES);
             memory = Memory.allocate(Math.max(64, (long) slices * blocks * blockBytes), arena)
                     .address();
-            ahead = Ahead.of(bytes());
             nonZeros = write(dense);
         }
 
@@ -301,9 +298,6 @@ public final class NOfM implements WeightFormat {
                     scalar(row, Math.min(to, row + LANES), xs, ys);
                     continue;
                 }
-                if (ahead) {
-                    Prefetch.pages(end, end + blocks * blockBytes);
-                }
                 run(begin, end, xs, result);
                 int count = Math.min(LANES, to - row);
                 MemorySegment.copy(Raw.ALL, result, Raw.ALL, ys + 4L * row, 4L * count);
@@ -319,33 +313,49 @@ public final class NOfM implements WeightFormat {
             int high = Weights.highMask(dtype);
             float scale = Weights.scale(dtype);
             int top = Weights.TOP_BYTE;
+            long last = block(rows - 1, 0) + blocks * blockBytes - Long.BYTES;
             if (wide) {
-                long last = x + 4L * (columns - m);
+                long lastGroup = x + 4L * (columns - m);
                 boolean four = m > 2 * LANES;
                 switch (dtype) {
-                    case F32 -> Kernel.wide32(begin, end, blockBytes, x, last, n, m, field, four, result);
-                    case I8 -> Kernel.wide8(begin, end, blockBytes, x, last, n, m, field, four, top, result);
+                    case F32 -> Kernel.wide32(begin, end, last, blockBytes, x, lastGroup, n, m, field, four, result);
+                    case I8 -> Kernel.wide8(begin, end, last, blockBytes, x, lastGroup, n, m, field, four, top, result);
                     default ->
                         Kernel.wide16(
-                                begin, end, blockBytes, x, last, n, m, field, four, scale, shift, low, high, result);
+                                begin,
+                                end,
+                                last,
+                                blockBytes,
+                                x,
+                                lastGroup,
+                                n,
+                                m,
+                                field,
+                                four,
+                                scale,
+                                shift,
+                                low,
+                                high,
+                                result);
                 }
                 return;
             }
             boolean twoOfFour = n == 2 && m == 4;
             switch (dtype) {
-                case F32 -> Kernel.any32(begin, end, blockBytes, x, n, 4L * m, field, result);
+                case F32 -> Kernel.any32(begin, end, last, blockBytes, x, n, 4L * m, field, result);
                 case I8 -> {
                     if (twoOfFour) {
-                        Kernel.twoOfFour8(begin, end, x, top, result);
+                        Kernel.twoOfFour8(begin, end, last, x, top, result);
                     } else {
-                        Kernel.any8(begin, end, blockBytes, x, n, 4L * m, field, top, result);
+                        Kernel.any8(begin, end, last, blockBytes, x, n, 4L * m, field, top, result);
                     }
                 }
                 default -> {
                     if (twoOfFour) {
-                        Kernel.twoOfFour(begin, end, x, scale, shift, low, high, result);
+                        Kernel.twoOfFour(begin, end, last, x, scale, shift, low, high, result);
                     } else {
-                        Kernel.any16(begin, end, blockBytes, x, n, 4L * m, field, scale, shift, low, high, result);
+                        Kernel.any16(
+                                begin, end, last, blockBytes, x, n, 4L * m, field, scale, shift, low, high, result);
                     }
                 }
             }
@@ -436,13 +446,16 @@ public final class NOfM implements WeightFormat {
         }
 
         /// 8 groups of 4 columns a block.
-        static void twoOfFour(long begin, long end, long x, float scale, int shift, int low, int high, long result) {
+        static void twoOfFour(
+                long begin, long end, long last, long x, float scale, int shift, int low, int high, long result) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
             long xp = x;
+            long ahead = 0;
             for (long p = begin; p != end; p += 9 * VECTOR) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
@@ -600,12 +613,14 @@ public final class NOfM implements WeightFormat {
                 xp += 128;
             }
             a0.add(a2).add(a1.add(a3)).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
         /// Any even N and M up to the number of lanes. `groupBytes`: a group's columns of x.
         static void any16(
                 long begin,
                 long end,
+                long last,
                 long blockBytes,
                 long x,
                 int n,
@@ -621,7 +636,9 @@ public final class NOfM implements WeightFormat {
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
+            long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -641,15 +658,26 @@ public final class NOfM implements WeightFormat {
                 }
             }
             a0.add(a1).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
         static void any32(
-                long begin, long end, long blockBytes, long x, int n, long groupBytes, int field, long result) {
+                long begin,
+                long end,
+                long last,
+                long blockBytes,
+                long x,
+                int n,
+                long groupBytes,
+                int field,
+                long result) {
             FloatVector a0 = FloatVector.zero(F);
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
+            long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -665,17 +693,20 @@ public final class NOfM implements WeightFormat {
                 }
             }
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
         /// 8 groups of 4 columns a block.
-        static void twoOfFour8(long begin, long end, long x, int topByte, long result) {
+        static void twoOfFour8(long begin, long end, long last, long x, int topByte, long result) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
             IntVector top = IntVector.broadcast(I, topByte);
             long xp = x;
+            long ahead = 0;
             for (long p = begin; p != end; p += 5 * VECTOR) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
@@ -789,11 +820,13 @@ public final class NOfM implements WeightFormat {
                 xp += 128;
             }
             a0.add(a2).add(a1.add(a3)).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
         static void any8(
                 long begin,
                 long end,
+                long last,
                 long blockBytes,
                 long x,
                 int n,
@@ -807,7 +840,9 @@ public final class NOfM implements WeightFormat {
             int left = n;
             int mask = (1 << field) - 1;
             IntVector top = IntVector.broadcast(I, topByte);
+            long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -858,6 +893,7 @@ public final class NOfM implements WeightFormat {
                 }
             }
             a0.add(a1).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
         /// x from `xp` on, as many floats as two vectors hold, or four, by index.
@@ -878,9 +914,10 @@ public final class NOfM implements WeightFormat {
         static void wide8(
                 long begin,
                 long end,
+                long last,
                 long blockBytes,
                 long x,
-                long last,
+                long lastGroup,
                 int n,
                 int m,
                 int field,
@@ -892,7 +929,9 @@ public final class NOfM implements WeightFormat {
             int left = n;
             int mask = (1 << field) - 1;
             IntVector top = IntVector.broadcast(I, topByte);
+            long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -906,20 +945,22 @@ public final class NOfM implements WeightFormat {
                         left--;
                         if (left == 0) {
                             left = n;
-                            xp = Math.min(xp + 4L * m, last);
+                            xp = Math.min(xp + 4L * m, lastGroup);
                         }
                     }
                 }
             }
             a0.mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
         static void wide16(
                 long begin,
                 long end,
+                long last,
                 long blockBytes,
                 long x,
-                long last,
+                long lastGroup,
                 int n,
                 int m,
                 int field,
@@ -934,7 +975,9 @@ public final class NOfM implements WeightFormat {
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
+            long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -947,7 +990,7 @@ public final class NOfM implements WeightFormat {
                     left--;
                     if (left == 0) {
                         left = n;
-                        xp = Math.min(xp + 4L * m, last);
+                        xp = Math.min(xp + 4L * m, lastGroup);
                     }
                     a1 = mac(
                             high(v, shift, high),
@@ -957,19 +1000,21 @@ public final class NOfM implements WeightFormat {
                     left--;
                     if (left == 0) {
                         left = n;
-                        xp = Math.min(xp + 4L * m, last);
+                        xp = Math.min(xp + 4L * m, lastGroup);
                     }
                 }
             }
             a0.add(a1).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            Ahead.keep(ahead);
         }
 
         static void wide32(
                 long begin,
                 long end,
+                long last,
                 long blockBytes,
                 long x,
-                long last,
+                long lastGroup,
                 int n,
                 int m,
                 int field,
@@ -979,7 +1024,9 @@ public final class NOfM implements WeightFormat {
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
+            long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -989,11 +1036,12 @@ public final class NOfM implements WeightFormat {
                     left--;
                     if (left == 0) {
                         left = n;
-                        xp = Math.min(xp + 4L * m, last);
+                        xp = Math.min(xp + 4L * m, lastGroup);
                     }
                 }
             }
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            Ahead.keep(ahead);
         }
     }
 }

@@ -6,7 +6,6 @@ import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
-import dev.espalier.natives.os.Prefetch;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -132,10 +131,6 @@ public final class Swell implements WeightFormat {
         private final long[] starts;
 
         private final long nonZeros;
-        private final boolean ahead;
-        /// Blocks that a kernel is given at once.
-        private final int chunk;
-
         private final long bases;
         private final long blocks;
 
@@ -160,8 +155,6 @@ public final class Swell implements WeightFormat {
                 slice.read(i * LANES);
                 starts[i + 1] = starts[i] + Math.ceilDiv(slice.count(), steps);
             }
-            ahead = Ahead.of(bytes());
-            chunk = Ahead.chunk(ahead, starts[slices], bytes());
             bases = Memory.allocate(Math.max(1, starts[slices] * steps * 2), arena)
                     .address();
             blocks = Memory.allocate(Math.max(1, starts[slices] * blockBytes), arena)
@@ -345,8 +338,6 @@ public final class Swell implements WeightFormat {
             long xs = Raw.address(x, 4L * (columns + window));
             long ys = Raw.address(y, 4L * rows);
             long result = SwellKernels.RESULT.get().address();
-            long chunkBytes = chunk * blockBytes;
-            long baseBytes = 2L * chunk * steps;
             for (int place = from; place < to; place += LANES) {
                 if (!VectorCheck.compiled()) {
                     scalar(place, Math.min(to, place + LANES), xs, ys);
@@ -355,18 +346,7 @@ public final class Swell implements WeightFormat {
                 long start = starts[place / LANES];
                 long begin = blocks + start * blockBytes;
                 long end = blocks + starts[place / LANES + 1] * blockBytes;
-                long base = bases + start * steps * 2;
-                Raw.zero(result, 4L * LANES);
-                while (begin != end) {
-                    long next = Math.min(end, begin + chunkBytes);
-                    long nextBase = base + baseBytes;
-                    if (ahead) {
-                        Prefetch.ask(next, next + chunkBytes, nextBase, nextBase + baseBytes);
-                    }
-                    run(begin, next, base, xs, result);
-                    begin = next;
-                    base = nextBase;
-                }
+                run(begin, end, bases + start * steps * 2, xs, result);
                 store(place, Math.min(to, place + LANES), result, ys);
             }
         }
@@ -388,28 +368,29 @@ public final class Swell implements WeightFormat {
             int low = Weights.lowMask(dtype);
             int high = Weights.highMask(dtype);
             int top = Weights.TOP_BYTE;
+            long last = blocks + starts[starts.length - 1] * blockBytes - Long.BYTES;
             switch (dtype) {
                 case F32 -> {
                     if (wide) {
-                        SwellKernels.wide32(begin, end, base, x, result);
+                        SwellKernels.wide32(begin, end, last, base, x, result);
                     } else {
-                        SwellKernels.near32(begin, end, base, x, result);
+                        SwellKernels.near32(begin, end, last, base, x, result);
                     }
                 }
                 case I8 -> {
                     if (wide) {
-                        SwellKernels.wide8(begin, end, base, x, top, result);
+                        SwellKernels.wide8(begin, end, last, base, x, top, result);
                     } else {
-                        SwellKernels.bytes(begin, end, base, x, top, result);
+                        SwellKernels.bytes(begin, end, last, base, x, top, result);
                     }
                 }
                 case BF16, F16 -> {
                     if (wide) {
-                        SwellKernels.wide16(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.wide16(begin, end, last, base, x, scale, shift, low, high, result);
                     } else if (window == LANES) {
-                        SwellKernels.near16(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.near16(begin, end, last, base, x, scale, shift, low, high, result);
                     } else {
-                        SwellKernels.far16(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.far16(begin, end, last, base, x, scale, shift, low, high, result);
                     }
                 }
             }

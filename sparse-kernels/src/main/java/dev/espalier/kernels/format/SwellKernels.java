@@ -10,7 +10,7 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /// The inner loops of [Swell]: blocks `begin` to `end` of one slice, whose bases lie from `bases` on, times the activations at
-/// `x`; the sums, one a lane, are added to those at `result`.
+/// `x`; the sums, one a lane, go to `result`.
 ///
 /// With 16 lanes one instruction looks a lane up in two vectors. With 8 or 4 there is none: for two vectors both are permuted,
 /// and the index's highest bit, moved to the sign, chooses.
@@ -39,13 +39,24 @@ final class SwellKernels {
 
     /// 16 lanes, 16-bit values: 32 columns, six steps a word.
     static void wide16(
-            long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+            long begin,
+            long end,
+            long last,
+            long bases,
+            long x,
+            float scale,
+            int shift,
+            int low,
+            int high,
+            long result) {
+        FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        long ahead = 0;
         for (long p = begin; p != end; p += 4 * 64) {
+            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             long b = Raw.ALL.get(Raw.LONG, bp);
             long c = Raw.ALL.get(Raw.INT, bp + 8);
@@ -121,16 +132,19 @@ final class SwellKernels {
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
         }
         a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        Ahead.keep(ahead);
     }
 
     /// 16 lanes, F32.
-    static void wide32(long begin, long end, long bases, long x, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+    static void wide32(long begin, long end, long last, long bases, long x, long result) {
+        FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        long ahead = 0;
         for (long p = begin; p != end; p += 7 * 64) {
+            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             long b = Raw.ALL.get(Raw.LONG, bp);
             long c = Raw.ALL.get(Raw.INT, bp + 8);
@@ -187,17 +201,20 @@ final class SwellKernels {
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
         }
         a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        Ahead.keep(ahead);
     }
 
     /// 16 lanes, bytes: two words a block.
-    static void wide8(long begin, long end, long bases, long x, int topByte, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+    static void wide8(long begin, long end, long last, long bases, long x, int topByte, long result) {
+        FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         IntVector top = IntVector.broadcast(I, topByte);
         long bp = bases;
+        long ahead = 0;
         for (long p = begin; p != end; p += 5 * 64) {
+            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             long b = Raw.ALL.get(Raw.LONG, bp);
             long c = Raw.ALL.get(Raw.LONG, bp + 8);
@@ -307,17 +324,20 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        Ahead.keep(ahead);
     }
 
     /// 8 or 4 lanes, bytes: as many columns, eight steps a word.
-    static void bytes(long begin, long end, long bases, long x, int topByte, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+    static void bytes(long begin, long end, long last, long bases, long x, int topByte, long result) {
+        FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         IntVector top = IntVector.broadcast(I, topByte);
         long bp = bases;
+        long ahead = 0;
         for (long p = begin; p != end; p += 3 * VECTOR) {
+            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             long b = Raw.ALL.get(Raw.LONG, bp);
             long c = Raw.ALL.get(Raw.LONG, bp + 8);
@@ -376,17 +396,29 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        Ahead.keep(ahead);
     }
 
     /// 8 or 4 lanes, 16-bit values: as many columns.
     static void near16(
-            long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+            long begin,
+            long end,
+            long last,
+            long bases,
+            long x,
+            float scale,
+            int shift,
+            int low,
+            int high,
+            long result) {
+        FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        long ahead = 0;
         for (long p = begin; p != end; p += 5 * VECTOR) {
+            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
             long b = Raw.ALL.get(Raw.LONG, bp);
@@ -467,16 +499,19 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        Ahead.keep(ahead);
     }
 
     /// 8 or 4 lanes, F32: as many columns.
-    static void near32(long begin, long end, long bases, long x, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+    static void near32(long begin, long end, long last, long bases, long x, long result) {
+        FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        long ahead = 0;
         for (long p = begin; p != end; p += 9 * VECTOR) {
+            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             FloatVector v;
             long b = Raw.ALL.get(Raw.LONG, bp);
@@ -532,17 +567,29 @@ final class SwellKernels {
             a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
         }
         a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        Ahead.keep(ahead);
     }
 
     /// 8 or 4 lanes, 16-bit values: twice as many columns.
     static void far16(
-            long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
-        FloatVector a0 = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
+            long begin,
+            long end,
+            long last,
+            long bases,
+            long x,
+            float scale,
+            int shift,
+            int low,
+            int high,
+            long result) {
+        FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        long ahead = 0;
         for (long p = begin; p != end; p += 5 * VECTOR) {
+            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
             long b = Raw.ALL.get(Raw.LONG, bp);
@@ -650,5 +697,6 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        Ahead.keep(ahead);
     }
 }

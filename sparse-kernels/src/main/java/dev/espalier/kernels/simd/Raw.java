@@ -22,13 +22,6 @@ public final class Raw {
 
     private Raw() {}
 
-    /// Sets `bytes` bytes, a multiple of 8, to zero.
-    public static void zero(long address, long bytes) {
-        for (long at = address; at < address + bytes; at += Long.BYTES) {
-            ALL.set(LONG, at, 0);
-        }
-    }
-
     /// The address of `segment`, which must hold `bytes` bytes outside the heap.
     public static long address(MemorySegment segment, long bytes) {
         if (!segment.isNative() || segment.byteSize() < bytes) {

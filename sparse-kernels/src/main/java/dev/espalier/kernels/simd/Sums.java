@@ -42,11 +42,6 @@ public final class Sums {
         return SCRATCH.get().address();
     }
 
-    /// Sets the first `rows` accumulators at `scratch` to zero.
-    public static void clear(long scratch, int rows) {
-        Raw.zero(scratch, (long) rows * STRIDE);
-    }
-
     /// Writes `scale` times the lane sum of the first `rows` accumulators at `scratch` to float32 values from address `y` on.
     public static void fold(long scratch, int rows, float scale, long y) {
         for (int row = 0; row < rows; row++) {
