@@ -462,10 +462,8 @@ public final class NOfM implements WeightFormat {
                 FloatVector w;
                 FloatVector t;
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER)
-                        .mul(scale)
-                        .reinterpretAsInts();
-                t = words.and(3).selectFrom(table).reinterpretAsFloats();
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER);
+                t = words.and(3).selectFrom(table).reinterpretAsFloats().mul(scale);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -474,17 +472,17 @@ public final class NOfM implements WeightFormat {
                 t = words.lanewise(VectorOperators.LSHR, 2)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 16, Raw.ORDER)
-                        .mul(scale)
-                        .reinterpretAsInts();
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 16, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 4)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -493,17 +491,17 @@ public final class NOfM implements WeightFormat {
                 t = words.lanewise(VectorOperators.LSHR, 6)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 32, Raw.ORDER)
-                        .mul(scale)
-                        .reinterpretAsInts();
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 32, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 8)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -512,17 +510,17 @@ public final class NOfM implements WeightFormat {
                 t = words.lanewise(VectorOperators.LSHR, 10)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 48, Raw.ORDER)
-                        .mul(scale)
-                        .reinterpretAsInts();
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 48, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 12)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -531,17 +529,17 @@ public final class NOfM implements WeightFormat {
                 t = words.lanewise(VectorOperators.LSHR, 14)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
-                        .mul(scale)
-                        .reinterpretAsInts();
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 64, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 16)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -550,17 +548,17 @@ public final class NOfM implements WeightFormat {
                 t = words.lanewise(VectorOperators.LSHR, 18)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 80, Raw.ORDER)
-                        .mul(scale)
-                        .reinterpretAsInts();
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 80, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 20)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -569,17 +567,17 @@ public final class NOfM implements WeightFormat {
                 t = words.lanewise(VectorOperators.LSHR, 22)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 96, Raw.ORDER)
-                        .mul(scale)
-                        .reinterpretAsInts();
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 96, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 24)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -588,17 +586,17 @@ public final class NOfM implements WeightFormat {
                 t = words.lanewise(VectorOperators.LSHR, 26)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
-                table = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 112, Raw.ORDER)
-                        .mul(scale)
-                        .reinterpretAsInts();
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 112, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 28)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -607,7 +605,8 @@ public final class NOfM implements WeightFormat {
                 t = words.lanewise(VectorOperators.LSHR, 30)
                         .and(3)
                         .selectFrom(table)
-                        .reinterpretAsFloats();
+                        .reinterpretAsFloats()
+                        .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 xp += 128;
@@ -643,12 +642,10 @@ public final class NOfM implements WeightFormat {
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
                     IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
-                    IntVector table = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER)
-                            .mul(scale)
-                            .reinterpretAsInts();
-                    a0 = mac(low(v, shift, low), look(words, table, mask), a0);
+                    IntVector table = IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER);
+                    a0 = mac(low(v, shift, low), look(words, table, mask).mul(scale), a0);
                     words = words.lanewise(VectorOperators.LSHR, field);
-                    a1 = mac(high(v, shift, high), look(words, table, mask), a1);
+                    a1 = mac(high(v, shift, high), look(words, table, mask).mul(scale), a1);
                     words = words.lanewise(VectorOperators.LSHR, field);
                     left -= 2;
                     if (left == 0) {
