@@ -211,7 +211,7 @@ public final class CpuBackend implements Backend {
         }
     }
 
-    /// Lays one token's activations out in `to`.
+    /// Lays one token's activations out in `scratch`.
     private static void prepare(CpuLinear.Input layout, MemorySegment x, long from, int columns, Scratch scratch) {
         int padded = Math.ceilDiv(columns, 64) * 64 + 128;
         MemorySegment to = scratch.reserve(padded * 4L);

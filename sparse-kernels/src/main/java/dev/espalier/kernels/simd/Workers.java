@@ -8,7 +8,7 @@ import java.util.concurrent.locks.LockSupport;
 /// A fixed team of threads for row-parallel loops; the caller is one of them.
 ///
 /// A loop is cut into `threads` contiguous ranges, one a thread, so what a thread computes does not depend on timing; or
-/// into more, which threads come for ([#shared]).
+/// into more, which threads take from each other ([#shared]).
 /// Reductions across ranges are the caller's and must have a fixed order of their own. Workers spin briefly between
 /// loops and then park. One loop runs at a time.
 public final class Workers implements AutoCloseable {
