@@ -213,7 +213,7 @@ public final class CpuBackend implements Backend {
 
     /// Lays one token's activations out in `scratch`.
     private static void prepare(CpuLinear.Input layout, MemorySegment x, long from, int columns, Scratch scratch) {
-        int padded = Math.ceilDiv(columns, 64) * 64 + 128;
+        int padded = CpuLinear.Input.padded(columns);
         MemorySegment to = scratch.reserve(padded * 4L);
         switch (layout) {
             case PLAIN -> {
@@ -227,6 +227,11 @@ public final class CpuBackend implements Backend {
             case BY_FOUR -> {
                 zero(to, columns / 64 * 64, padded);
                 EvenOdd.splitByFour(x, from, to, columns);
+            }
+            case HALVES -> {
+                zero(to, columns / 2, padded / 2);
+                zero(to, (padded + columns) / 2, padded);
+                Halves.split(x, from, to, columns, CpuLinear.Input.halves(columns));
             }
         }
     }

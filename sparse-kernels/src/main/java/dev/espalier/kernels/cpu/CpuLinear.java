@@ -31,6 +31,19 @@ public interface CpuLinear extends Linear, PanelSource {
         EVEN_ODD,
         /// Float32, each 64 columns as 16 times the first of four, 16 times the second, the third, the fourth; the last group
         /// filled with zeros, followed by 64 zeros: for lanes that hold four 8-bit weights.
-        BY_FOUR
+        BY_FOUR,
+        /// Each float32 in two halves of 16 bits: all upper halves in order, followed by zeros, and [#halves] bytes after the first
+        /// of them all lower halves, followed by 64 zeros: where one instruction looks up 32 halves and only 16 whole ones.
+        HALVES;
+
+        /// Bytes from the upper halves of so many columns to the lower ones.
+        public static long halves(int columns) {
+            return 2L * padded(columns);
+        }
+
+        /// Floats that so many columns and what follows them take in each layout.
+        static int padded(int columns) {
+            return Math.ceilDiv(columns, 64) * 64 + 128;
+        }
     }
 }

@@ -1,5 +1,9 @@
 package dev.espalier.kernels.format;
 
+import dev.espalier.natives.os.Memory;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
 /// How kernels see to it that weights are on their way before they are read.
 ///
 /// The processor recognizes a stream of lines and brings the next ones by itself, but only up to the end of a page of
@@ -8,18 +12,24 @@ package dev.espalier.kernels.format;
 /// is the first of that page's stream (docs/design/formats.md, "Reading ahead").
 final class Ahead {
     private static final int PAGE = 4096;
+    /// What may be read behind the last weight.
+    private static final int SLACK = 3 * PAGE;
 
     /// Where [#keep] leaves what nobody reads.
     static long kept;
 
     private Ahead() {}
 
-    /// Where the page after the next begins, seen from `address`, or `last`, if that comes first. With the next page
-    /// bitmask and 2:4 were slower than without; with one load a page dense was.
-    ///
-    /// @param last the last address at which a word can be loaded
-    static long pageAhead(long address, long last) {
-        return Math.min(address + 2 * PAGE & -PAGE, last);
+    /// Memory for `bytes` bytes of weights, zeros, and what a kernel may read behind them: not to have to ask where they end makes
+    /// SWELL a fifth faster in the cache.
+    static MemorySegment allocate(long bytes, Arena arena) {
+        return Memory.allocate(bytes + SLACK, arena).asSlice(0, bytes);
+    }
+
+    /// Where the page after the next begins, seen from `address`. With the next page bitmask and 2:4 were slower than without;
+    /// with one load a page dense was.
+    static long pageAhead(long address) {
+        return address + 2 * PAGE & -PAGE;
     }
 
     /// Takes what was loaded only to have it brought: what nobody uses the compiler leaves out.

@@ -7,7 +7,6 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
-import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -89,10 +88,10 @@ public final class Bitmask implements WeightFormat {
             groups = Math.ceilDiv(columns, GROUP);
             startsPerBlock = Math.ceilDiv(groups, GROUPS_A_START);
             int blocks = Math.ceilDiv(rows, BLOCK);
-            masks = Memory.allocate(Math.max(1, 4L * BLOCK * blocks * groups), arena)
+            masks = Ahead.allocate(Math.max(1, 4L * BLOCK * blocks * groups), arena)
                     .address();
             nonZeros = writeMasks(dense);
-            values = Memory.allocate(nonZeros * dtype.bytes() + 64, arena).address();
+            values = Ahead.allocate(nonZeros * dtype.bytes() + 64, arena).address();
             starts = new long[blocks * startsPerBlock];
             writeValues(dense);
         }
@@ -208,14 +207,14 @@ public final class Bitmask implements WeightFormat {
             long begin = mask(row, 0);
             long end = mask(row, groups);
             long value = value(row);
-            // Values are followed by 64 bytes.
-            long last = values + nonZeros * dtype.bytes();
             if (dtype == DType.F32) {
-                Kernel.narrow32(begin, end, value, last, x, sums);
-            } else if (Kernel.WIDE) {
-                Kernel.wide16(begin, end, value, last, x, scale, shift, low, high, sums);
+                Kernel.narrow32(begin, end, value, x, sums);
+            } else if (!Kernel.WIDE) {
+                Kernel.narrow16(begin, end, value, x, scale, shift, low, sums);
+            } else if (dtype == DType.BF16) {
+                Kernel.bf16(begin, end, value, x, high, sums);
             } else {
-                Kernel.narrow16(begin, end, value, last, x, scale, shift, low, sums);
+                Kernel.f16(begin, end, value, x, scale, shift, low, high, sums);
             }
         }
 
@@ -321,17 +320,8 @@ public final class Bitmask implements WeightFormat {
 
         private Kernel() {}
 
-        static void wide16(
-                long masks,
-                long end,
-                long values,
-                long last,
-                long x,
-                float scale,
-                int shift,
-                int low,
-                int high,
-                long sums) {
+        /// 16 lanes, BF16: its bits are the upper half of the float32.
+        static void bf16(long masks, long end, long values, long x, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -344,7 +334,109 @@ public final class Bitmask implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
+                FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
+                FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER);
+                xp += 4 * GROUP;
+                long m;
+                IntVector v;
+                FloatVector w;
+                m = Raw.ALL.get(Raw.LONG, p + 0);
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(S, m & 0xffffffffL))
+                        .reinterpretAsInts();
+                vp += 2L * Integer.bitCount((int) m);
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a0 = FMA ? w.fma(even, a0) : w.mul(even).add(a0);
+                w = v.and(high).reinterpretAsFloats();
+                a0 = FMA ? w.fma(odd, a0) : w.mul(odd).add(a0);
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(S, m >>> 32))
+                        .reinterpretAsInts();
+                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a1 = FMA ? w.fma(even, a1) : w.mul(even).add(a1);
+                w = v.and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(odd, a1) : w.mul(odd).add(a1);
+                m = Raw.ALL.get(Raw.LONG, p + 8);
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(S, m & 0xffffffffL))
+                        .reinterpretAsInts();
+                vp += 2L * Integer.bitCount((int) m);
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a2 = FMA ? w.fma(even, a2) : w.mul(even).add(a2);
+                w = v.and(high).reinterpretAsFloats();
+                a2 = FMA ? w.fma(odd, a2) : w.mul(odd).add(a2);
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(S, m >>> 32))
+                        .reinterpretAsInts();
+                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a3 = FMA ? w.fma(even, a3) : w.mul(even).add(a3);
+                w = v.and(high).reinterpretAsFloats();
+                a3 = FMA ? w.fma(odd, a3) : w.mul(odd).add(a3);
+                m = Raw.ALL.get(Raw.LONG, p + 16);
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(S, m & 0xffffffffL))
+                        .reinterpretAsInts();
+                vp += 2L * Integer.bitCount((int) m);
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a4 = FMA ? w.fma(even, a4) : w.mul(even).add(a4);
+                w = v.and(high).reinterpretAsFloats();
+                a4 = FMA ? w.fma(odd, a4) : w.mul(odd).add(a4);
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(S, m >>> 32))
+                        .reinterpretAsInts();
+                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a5 = FMA ? w.fma(even, a5) : w.mul(even).add(a5);
+                w = v.and(high).reinterpretAsFloats();
+                a5 = FMA ? w.fma(odd, a5) : w.mul(odd).add(a5);
+                m = Raw.ALL.get(Raw.LONG, p + 24);
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(S, m & 0xffffffffL))
+                        .reinterpretAsInts();
+                vp += 2L * Integer.bitCount((int) m);
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a6 = FMA ? w.fma(even, a6) : w.mul(even).add(a6);
+                w = v.and(high).reinterpretAsFloats();
+                a6 = FMA ? w.fma(odd, a6) : w.mul(odd).add(a6);
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                        .expand(VectorMask.fromLong(S, m >>> 32))
+                        .reinterpretAsInts();
+                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a7 = FMA ? w.fma(even, a7) : w.mul(even).add(a7);
+                w = v.and(high).reinterpretAsFloats();
+                a7 = FMA ? w.fma(odd, a7) : w.mul(odd).add(a7);
+            }
+            a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
+            a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
+            a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
+            a3.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, Raw.ORDER);
+            a4.intoMemorySegment(Raw.ALL, sums + 4 * Sums.STRIDE, Raw.ORDER);
+            a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
+            a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
+            a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
+            Ahead.keep(ahead);
+        }
+
+        /// 16 lanes, F16: see [Weights].
+        static void f16(
+                long masks, long end, long values, long x, float scale, int shift, int low, int high, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
+            long vp = values;
+            long xp = x;
+            long ahead = 0;
+            for (long p = masks; p != end; p += 4 * BLOCK) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 FloatVector even =
                         FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
                 FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
@@ -457,8 +549,7 @@ public final class Bitmask implements WeightFormat {
             Ahead.keep(ahead);
         }
 
-        static void narrow16(
-                long masks, long end, long values, long last, long x, float scale, int shift, int low, long sums) {
+        static void narrow16(long masks, long end, long values, long x, float scale, int shift, int low, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -471,7 +562,7 @@ public final class Bitmask implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 FloatVector x0 =
                         FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER)
@@ -845,7 +936,7 @@ public final class Bitmask implements WeightFormat {
             Ahead.keep(ahead);
         }
 
-        static void narrow32(long masks, long end, long values, long last, long x, long sums) {
+        static void narrow32(long masks, long end, long values, long x, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -858,7 +949,7 @@ public final class Bitmask implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER);
                 FloatVector x2 = x0;

@@ -7,7 +7,6 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
-import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -99,10 +98,10 @@ public final class BitmaskInt8 implements WeightFormat {
             groups = Math.ceilDiv(columns, GROUP);
             startsPerBlock = Math.ceilDiv(groups, GROUPS_A_START);
             int blocks = Math.ceilDiv(rows, BLOCK);
-            masks = Memory.allocate(Math.max(1, MASK_BYTES * BLOCK * blocks * groups), arena)
+            masks = Ahead.allocate(Math.max(1, MASK_BYTES * BLOCK * blocks * groups), arena)
                     .address();
             nonZeros = writeMasks(bytes);
-            values = Memory.allocate(nonZeros + 64, arena).address();
+            values = Ahead.allocate(nonZeros + 64, arena).address();
             starts = new long[blocks * startsPerBlock];
             writeValues(bytes);
         }
@@ -215,12 +214,10 @@ public final class BitmaskInt8 implements WeightFormat {
         private void run(int row, long x, long sums) {
             long begin = mask(row, 0);
             long end = mask(row, groups);
-            // Values are followed by 64 bytes.
-            long last = values + nonZeros;
             if (Kernel.WIDE) {
-                Kernel.wide(begin, end, value(row), last, x, Weights.TOP_BYTE, sums);
+                Kernel.wide(begin, end, value(row), x, Weights.TOP_BYTE, sums);
             } else {
-                Kernel.narrow(begin, end, value(row), last, x, sums);
+                Kernel.narrow(begin, end, value(row), x, sums);
             }
         }
 
@@ -316,7 +313,7 @@ public final class BitmaskInt8 implements WeightFormat {
 
         private Kernel() {}
 
-        static void wide(long masks, long end, long values, long last, long x, int topByte, long sums) {
+        static void wide(long masks, long end, long values, long x, int topByte, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -331,7 +328,7 @@ public final class BitmaskInt8 implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER);
                 FloatVector x2 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 128, Raw.ORDER);
@@ -456,7 +453,7 @@ public final class BitmaskInt8 implements WeightFormat {
             Ahead.keep(ahead);
         }
 
-        static void narrow(long masks, long end, long values, long last, long x, long sums) {
+        static void narrow(long masks, long end, long values, long x, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -469,7 +466,7 @@ public final class BitmaskInt8 implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 long m;
                 int s;
                 FloatVector w;

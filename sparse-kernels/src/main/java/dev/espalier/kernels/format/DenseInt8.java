@@ -7,7 +7,6 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
-import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -86,7 +85,7 @@ public final class DenseInt8 implements WeightFormat {
             columns = bytes.columns();
             groups = Math.ceilDiv(columns, GROUP);
             nonZeros = NonZeros.count(bytes);
-            memory = Memory.allocate(Math.max(64, bytes()), arena).address();
+            memory = Ahead.allocate(Math.max(64, bytes()), arena).address();
             for (int row = 0; row < rows; row++) {
                 for (int group = 0; group < groups; group++) {
                     Raw.ALL.set(Raw.FLOAT, scale(row, group), weights.scales()[row * groups + group]);
@@ -162,7 +161,6 @@ public final class DenseInt8 implements WeightFormat {
             long xs = Raw.address(x, 4L * GROUP * groups);
             long ys = Raw.address(y, 4L * to);
             long sums = Sums.scratch();
-            long last = memory + bytes() - Long.BYTES;
             for (int row = from; row < to; row += TILE_ROWS) {
                 long begin = tile(row, 0);
                 long end = begin + groups * TILE_BYTES;
@@ -171,7 +169,7 @@ public final class DenseInt8 implements WeightFormat {
                     scalar(row, count, xs, ys);
                     continue;
                 }
-                Kernel.rows8(begin, end, last, xs, Weights.TOP_BYTE, sums);
+                Kernel.rows8(begin, end, xs, Weights.TOP_BYTE, sums);
                 Sums.fold(sums, count, Weights.TOP_BYTE_SCALE, ys + 4L * row);
             }
         }
@@ -231,7 +229,7 @@ public final class DenseInt8 implements WeightFormat {
 
         private Kernel() {}
 
-        static void rows8(long begin, long end, long last, long x, int topByte, long sums) {
+        static void rows8(long begin, long end, long x, int topByte, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -244,7 +242,7 @@ public final class DenseInt8 implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 32 + 8 * GROUP) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, Raw.ORDER);
                     FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, Raw.ORDER);

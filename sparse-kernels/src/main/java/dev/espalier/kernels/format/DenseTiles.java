@@ -64,7 +64,7 @@ final class DenseTiles implements CpuLinear {
         tileRows = tileRows(dtype);
         tileColumns = 64 / dtype.bytes();
         rowBytes = Math.ceilDiv(columns, tileColumns) * 64L;
-        memory = Memory.allocate(bytes(dtype, rows, columns), arena);
+        memory = Ahead.allocate(bytes(dtype, rows, columns), arena);
         int whole = columns / tileColumns;
         long stride = (long) columns * dtype.bytes();
         long kept = 0;
@@ -184,7 +184,6 @@ final class DenseTiles implements CpuLinear {
         long xs = Raw.address(x, rowBytes / dtype.bytes() * 4);
         long ys = Raw.address(y, 4L * to);
         long sums = Sums.scratch();
-        long last = memory.address() + memory.byteSize() - Long.BYTES;
         int shift = Weights.shift(dtype);
         int low = Weights.lowMask(dtype);
         int high = Weights.highMask(dtype);
@@ -198,11 +197,11 @@ final class DenseTiles implements CpuLinear {
                 continue;
             }
             if (dtype == DType.F32) {
-                Kernel.single8(begin, end, last, xs, sums);
+                Kernel.single8(begin, end, xs, sums);
             } else if (tileRows == 16) {
-                Kernel.half16(begin, end, last, xs, scale, shift, low, high, sums);
+                Kernel.half16(begin, end, xs, scale, shift, low, high, sums);
             } else {
-                Kernel.half8(begin, end, last, xs, scale, shift, low, high, sums);
+                Kernel.half8(begin, end, xs, scale, shift, low, high, sums);
             }
             Sums.fold(sums, count, scale, ys + 4L * row);
         }
@@ -233,8 +232,7 @@ final class DenseTiles implements CpuLinear {
         private Kernel() {}
 
         /// 16 rows of 16-bit weights; the accumulators go to `sums`.
-        static void half16(
-                long begin, long end, long last, long x, float scale, int shift, int low, int high, long sums) {
+        static void half16(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -256,7 +254,7 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 1024) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
                             .mul(scale);
@@ -414,8 +412,7 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 8 rows of 16-bit weights; the accumulators go to `sums`.
-        static void half8(
-                long begin, long end, long last, long x, float scale, int shift, int low, int high, long sums) {
+        static void half8(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -429,7 +426,7 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
                             .mul(scale);
@@ -534,7 +531,7 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 8 rows of F32 weights.
-        static void single8(long begin, long end, long last, long x, long sums) {
+        static void single8(long begin, long end, long x, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -546,7 +543,7 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector w;

@@ -6,7 +6,6 @@ import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.VectorCheck;
-import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -178,7 +177,7 @@ public final class NOfM implements WeightFormat {
             blocks = Math.ceilDiv(Math.ceilDiv(columns, m) * n, steps);
             blockBytes = 4L * LANES + (long) steps * LANES * dtype.bytes();
             int slices = Math.ceilDiv(rows, LANES);
-            memory = Memory.allocate(Math.max(64, (long) slices * blocks * blockBytes), arena)
+            memory = Ahead.allocate(Math.max(64, (long) slices * blocks * blockBytes), arena)
                     .address();
             nonZeros = write(dense);
         }
@@ -313,18 +312,16 @@ public final class NOfM implements WeightFormat {
             int high = Weights.highMask(dtype);
             float scale = Weights.scale(dtype);
             int top = Weights.TOP_BYTE;
-            long last = block(rows - 1, 0) + blocks * blockBytes - Long.BYTES;
             if (wide) {
                 long lastGroup = x + 4L * (columns - m);
                 boolean four = m > 2 * LANES;
                 switch (dtype) {
-                    case F32 -> Kernel.wide32(begin, end, last, blockBytes, x, lastGroup, n, m, field, four, result);
-                    case I8 -> Kernel.wide8(begin, end, last, blockBytes, x, lastGroup, n, m, field, four, top, result);
+                    case F32 -> Kernel.wide32(begin, end, blockBytes, x, lastGroup, n, m, field, four, result);
+                    case I8 -> Kernel.wide8(begin, end, blockBytes, x, lastGroup, n, m, field, four, top, result);
                     default ->
                         Kernel.wide16(
                                 begin,
                                 end,
-                                last,
                                 blockBytes,
                                 x,
                                 lastGroup,
@@ -342,20 +339,19 @@ public final class NOfM implements WeightFormat {
             }
             boolean twoOfFour = n == 2 && m == 4;
             switch (dtype) {
-                case F32 -> Kernel.any32(begin, end, last, blockBytes, x, n, 4L * m, field, result);
+                case F32 -> Kernel.any32(begin, end, blockBytes, x, n, 4L * m, field, result);
                 case I8 -> {
                     if (twoOfFour) {
-                        Kernel.twoOfFour8(begin, end, last, x, top, result);
+                        Kernel.twoOfFour8(begin, end, x, top, result);
                     } else {
-                        Kernel.any8(begin, end, last, blockBytes, x, n, 4L * m, field, top, result);
+                        Kernel.any8(begin, end, blockBytes, x, n, 4L * m, field, top, result);
                     }
                 }
                 default -> {
                     if (twoOfFour) {
-                        Kernel.twoOfFour(begin, end, last, x, scale, shift, low, high, result);
+                        Kernel.twoOfFour(begin, end, x, scale, shift, low, high, result);
                     } else {
-                        Kernel.any16(
-                                begin, end, last, blockBytes, x, n, 4L * m, field, scale, shift, low, high, result);
+                        Kernel.any16(begin, end, blockBytes, x, n, 4L * m, field, scale, shift, low, high, result);
                     }
                 }
             }
@@ -385,7 +381,7 @@ public final class NOfM implements WeightFormat {
                 Raw.ALL.asSlice(to, 4L * (colTo - colFrom)).fill((byte) 0);
             }
             int last = Math.min(blocks, Math.ceilDiv(Math.ceilDiv(colTo, m) * n, steps));
-            Scatter scatter = new Scatter(dtype, LANES, field, steps, steps, scales);
+            Scatter scatter = new Scatter(dtype, LANES, field, steps, 1, steps, scales);
             int[] groups = new int[steps];
             for (int row = rowFrom; row < rowTo; row += LANES) {
                 scatter.clear();
@@ -446,8 +442,7 @@ public final class NOfM implements WeightFormat {
         }
 
         /// 8 groups of 4 columns a block.
-        static void twoOfFour(
-                long begin, long end, long last, long x, float scale, int shift, int low, int high, long result) {
+        static void twoOfFour(long begin, long end, long x, float scale, int shift, int low, int high, long result) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -455,7 +450,7 @@ public final class NOfM implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 9 * VECTOR) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
@@ -619,7 +614,6 @@ public final class NOfM implements WeightFormat {
         static void any16(
                 long begin,
                 long end,
-                long last,
                 long blockBytes,
                 long x,
                 int n,
@@ -637,7 +631,7 @@ public final class NOfM implements WeightFormat {
             int mask = (1 << field) - 1;
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -659,22 +653,14 @@ public final class NOfM implements WeightFormat {
         }
 
         static void any32(
-                long begin,
-                long end,
-                long last,
-                long blockBytes,
-                long x,
-                int n,
-                long groupBytes,
-                int field,
-                long result) {
+                long begin, long end, long blockBytes, long x, int n, long groupBytes, int field, long result) {
             FloatVector a0 = FloatVector.zero(F);
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -694,7 +680,7 @@ public final class NOfM implements WeightFormat {
         }
 
         /// 8 groups of 4 columns a block.
-        static void twoOfFour8(long begin, long end, long last, long x, int topByte, long result) {
+        static void twoOfFour8(long begin, long end, long x, int topByte, long result) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -703,7 +689,7 @@ public final class NOfM implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 5 * VECTOR) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
@@ -823,7 +809,6 @@ public final class NOfM implements WeightFormat {
         static void any8(
                 long begin,
                 long end,
-                long last,
                 long blockBytes,
                 long x,
                 int n,
@@ -839,7 +824,7 @@ public final class NOfM implements WeightFormat {
             IntVector top = IntVector.broadcast(I, topByte);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -911,7 +896,6 @@ public final class NOfM implements WeightFormat {
         static void wide8(
                 long begin,
                 long end,
-                long last,
                 long blockBytes,
                 long x,
                 long lastGroup,
@@ -928,7 +912,7 @@ public final class NOfM implements WeightFormat {
             IntVector top = IntVector.broadcast(I, topByte);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -954,7 +938,6 @@ public final class NOfM implements WeightFormat {
         static void wide16(
                 long begin,
                 long end,
-                long last,
                 long blockBytes,
                 long x,
                 long lastGroup,
@@ -974,7 +957,7 @@ public final class NOfM implements WeightFormat {
             int mask = (1 << field) - 1;
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -1008,7 +991,6 @@ public final class NOfM implements WeightFormat {
         static void wide32(
                 long begin,
                 long end,
-                long last,
                 long blockBytes,
                 long x,
                 long lastGroup,
@@ -1023,7 +1005,7 @@ public final class NOfM implements WeightFormat {
             int mask = (1 << field) - 1;
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block, last));
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {

@@ -18,8 +18,12 @@ final class Scatter {
     private final DType dtype;
     private final int lanes;
     private final int field;
-    private final int steps;
     private final int wordSteps;
+    /// How much further up the index of an odd step begins, and by how much a word is shifted after an even one.
+    private final int odd;
+
+    private final int afterEven;
+    private final int steps;
     private final long firstValue;
     /// One a row for bytes, else null.
     private final float[] scales;
@@ -30,13 +34,16 @@ final class Scatter {
     private final long[] targets;
     private int count;
 
-    /// Of blocks of `steps` steps and `lanes` rows, whose indices have `field` bits, `wordSteps` of them a word.
-    Scatter(DType dtype, int lanes, int field, int steps, int wordSteps, float[] scales) {
+    /// Of blocks of `steps` steps and `lanes` rows. Indices have `field` bits, `wordSteps` of them a word: in order from its lowest
+    /// bit on if `together` is 1; if it is 2, those of even steps so and those of odd steps from the middle on.
+    Scatter(DType dtype, int lanes, int field, int wordSteps, int together, int steps, float[] scales) {
         this.dtype = dtype;
         this.lanes = lanes;
         this.field = field;
-        this.steps = steps;
         this.wordSteps = wordSteps;
+        odd = together == 2 ? 16 : 0;
+        afterEven = together == 2 ? 0 : field;
+        this.steps = steps;
         this.firstValue = 4L * lanes * Math.ceilDiv(steps, wordSteps);
         this.scales = scales;
         wanted = new int[lanes];
@@ -85,10 +92,10 @@ final class Scatter {
             int word = Raw.ALL.get(Raw.INT, words);
             for (int end = Math.min(steps, s + wordSteps); s < end; s++) {
                 int bits = Raw.ALL.get(Raw.SHORT, value + 4L * lanes * (s >> 1) + 2L * (s & 1));
-                int column = bases[s] + (word & mask);
+                int column = bases[s] + (word >>> (s & 1) * odd & mask);
                 long at = bits != 0 & column >= 0 & column < columns ? to + 4L * column : nowhere;
                 Raw.ALL.set(Raw.FLOAT, at, Float.intBitsToFloat(bits << 16 >> shift & low) * factor);
-                word >>>= field;
+                word >>>= (s & 1) == 0 ? afterEven : field;
             }
         }
     }
@@ -101,10 +108,10 @@ final class Scatter {
             int word = Raw.ALL.get(Raw.INT, words);
             for (int end = Math.min(steps, s + wordSteps); s < end; s++) {
                 int bits = Raw.ALL.get(ValueLayout.JAVA_BYTE, value + 4L * lanes * (s >> 2) + (s & 3));
-                int column = bases[s] + (word & mask);
+                int column = bases[s] + (word >>> (s & 1) * odd & mask);
                 long at = bits != 0 & column >= 0 & column < columns ? to + 4L * column : nowhere;
                 Raw.ALL.set(Raw.FLOAT, at, bits * scale);
-                word >>>= field;
+                word >>>= (s & 1) == 0 ? afterEven : field;
             }
         }
     }
@@ -117,10 +124,10 @@ final class Scatter {
             int word = Raw.ALL.get(Raw.INT, words);
             for (int end = Math.min(steps, s + wordSteps); s < end; s++) {
                 int bits = Raw.ALL.get(Raw.INT, value + 4L * lanes * s);
-                int column = bases[s] + (word & mask);
+                int column = bases[s] + (word >>> (s & 1) * odd & mask);
                 long at = bits != 0 & column >= 0 & column < columns ? to + 4L * column : nowhere;
                 Raw.ALL.set(Raw.INT, at, bits);
-                word >>>= field;
+                word >>>= (s & 1) == 0 ? afterEven : field;
             }
         }
     }

@@ -5,7 +5,6 @@ import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.VectorCheck;
-import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -17,25 +16,31 @@ import java.util.stream.IntStream;
 /// Any mask: a window of x slides over the columns, and rows take from it what they keep (sliding-window ELL).
 ///
 /// A vector's lanes are the rows of a slice, L (16, 8 or 4), as many as the machine's vectors have 32-bit lanes. A *step*
-/// serves at most one kept weight of each row, all of them inside W consecutive columns: its base is the lowest column of
-/// the slice that is not served yet; a row whose next weight lies beyond the window is filled with a zero. W is 2 L with 16
-/// lanes. With 8 or 4 it is L, because a second lookup costs more than the filling, but for 16-bit values of which few are kept.
+/// serves at most one kept weight of each row, all of them inside a window of W consecutive columns: its base is the lowest column
+/// of the slice that is not served yet; a row whose next weight lies beyond the window is filled with a zero. With 16 lanes two
+/// steps share a window, and W is 32. With 8 or 4 each has its own, and W is L, because a second lookup costs more than the
+/// filling, but 2 L for 16-bit values of which few are kept.
 ///
 /// ```
-///   bases   | u16 step 0 | u16 step 1 | ... | next block ...                       (a stream of its own)
 ///   block   | index words: 1 or 2 vectors | values |
 ///
-///   index word of lane (row) r:  bits f s to f s + f - 1 = column of step s, counted from its base
-///                                f = 5, 6 steps a word with 16 lanes; else f = 4, 8 steps
+///   index word of lane (row) r, 16 lanes, 6 steps:
+///     bits 5 s / 2 to 5 s / 2 + 4       = column of an even step s, counted from its base
+///     the same 16 bits higher           = column of the odd step after it
+///     bits 15 and 31                    = bits 2 r and 2 r + 1 of the moves: 10 bits for each two steps, how far their window
+///                                         lies from the one before (the first of a slice: from column 0)
+///   8 or 4 lanes, 8 steps: bits 4 s to 4 s + 3 = column of step s; the bases are a stream of their own, a u16 a step
+///
 ///   16-bit values, lane r:       a vector has two steps: 2 i in the low half, 2 i + 1 in the high half
 ///   8-bit values, lane r:        a vector has four steps, 4 i in the lowest byte; with 16 lanes a block has 12 steps
 ///   F32 values:                  one vector a step
 /// ```
 ///
-/// The kernel loads W floats of x from the base on, permutes them by the index words and multiplies: no gather, no sum over
-/// lanes at the end, x in float32. Bytes a weight: `d · fill · (b + 4/s + 2/L)`, where d is the fraction kept, b the bytes of
+/// The kernel loads W activations from the base on, permutes them by the index words and multiplies: no gather, no sum over
+/// lanes at the end, x in float32. With 16 lanes it permutes halves of floats, 32 at a time ([SwellPairs]). Bytes a weight:
+/// `d · fill · (b + 4/s)`, and 2/L more with fewer lanes, where d is the fraction kept, b the bytes of
 /// a value, s the steps a word, and fill is how many slots a kept weight takes. With random masks fill is about 1.06 at 50 %,
-/// 1.13 at 70 %, 1.2 at 80 %, 1.4 at 90 % for L = 16; for L = 8 1.16, 1.33, 1.3, 1.6. Pays from about 60 % on; on
+/// 1.14 at 70 %, 1.23 at 80 %, 1.5 at 90 % for L = 16; for L = 8 1.16, 1.33, 1.3, 1.6. Pays from about 60 % on; on
 /// machines without AVX-512 it is the format for any mask.
 ///
 /// A slice takes at least as many steps as its fullest row has weights. Where rows differ in that, as they do in real masks,
@@ -45,8 +50,16 @@ import java.util.stream.IntStream;
 /// In `swell-int8`, which is not exact, values are bytes with one scale a row ([Int8]).
 public final class Swell implements WeightFormat {
     private static final int LANES = SwellKernels.LANES;
-    private static final int FIELD = SwellKernels.FIELD;
-    private static final int WORD_STEPS = SwellKernels.STEPS;
+    /// Whether two steps share a window.
+    private static final boolean PAIRS = LANES == 16;
+    /// Steps that share a window.
+    private static final int TOGETHER = PAIRS ? 2 : 1;
+    /// Bits of an index.
+    private static final int FIELD = PAIRS ? 5 : 4;
+    /// Steps that an index word describes.
+    private static final int WORD_STEPS = PAIRS ? 6 : 8;
+    /// Columns from one window to the next at the most.
+    private static final int REACH = PAIRS ? (1 << SwellPairs.MOVE) - 1 : 1 << 16;
 
     /// Rows that are sorted among themselves: few enough for a panel to find its rows.
     private static final int SORTED = 128;
@@ -131,6 +144,7 @@ public final class Swell implements WeightFormat {
         private final long[] starts;
 
         private final long nonZeros;
+        /// A u16 for each window: for panels and, with fewer than 16 lanes, for products.
         private final long bases;
         private final long blocks;
 
@@ -140,12 +154,12 @@ public final class Swell implements WeightFormat {
             dtype = dense.dtype();
             rows = dense.rows();
             columns = dense.columns();
-            int words = dtype == DType.I8 && LANES == 16 ? 2 : 1;
+            int words = dtype == DType.I8 && PAIRS ? 2 : 1;
             steps = words * WORD_STEPS;
             blockBytes = 4L * LANES * words + (long) steps * LANES * dtype.bytes();
             int[] counts = counts(dense);
             nonZeros = Arrays.stream(counts).asLongStream().sum();
-            boolean far = LANES == 16 || dtype.bytes() == 2 && nonZeros < FEW * dense.size();
+            boolean far = PAIRS || dtype.bytes() == 2 && nonZeros < FEW * dense.size();
             window = far ? 2 * LANES : LANES;
             order = order(counts);
             int slices = Math.ceilDiv(rows, LANES);
@@ -155,9 +169,9 @@ public final class Swell implements WeightFormat {
                 slice.read(i * LANES);
                 starts[i + 1] = starts[i] + Math.ceilDiv(slice.count(), steps);
             }
-            bases = Memory.allocate(Math.max(1, starts[slices] * steps * 2), arena)
+            bases = Ahead.allocate(Math.max(1, starts[slices] * steps / TOGETHER * 2), arena)
                     .address();
-            blocks = Memory.allocate(Math.max(1, starts[slices] * blockBytes), arena)
+            blocks = Ahead.allocate(Math.max(1, starts[slices] * blockBytes), arena)
                     .address();
             for (int i = 0; i < slices; i++) {
                 slice.read(i * LANES);
@@ -220,24 +234,27 @@ public final class Swell implements WeightFormat {
                 Arrays.fill(next, 0);
             }
 
-            /// The lowest column not served yet; the number of columns if there is none.
-            private int base() {
-                int base = columns;
+            /// The base of the window after the one at `base`: the lowest column that is not served yet, if that is within
+            /// reach; the number of columns if all are served.
+            private int after(int base) {
+                int lowest = columns;
                 for (int lane = 0; lane < LANES; lane++) {
-                    base = Math.min(base, lanes[lane].column(next[lane]));
+                    lowest = Math.min(lowest, lanes[lane].column(next[lane]));
                 }
-                return base;
+                return lowest < columns ? Math.min(lowest, base + REACH) : columns;
             }
 
             /// The steps that the slice takes.
             int count() {
                 int count = 0;
-                for (int base = base(); base < columns; base = base()) {
+                for (int base = after(0); base < columns; base = after(base)) {
                     int end = Math.min(columns, base + window);
-                    for (int lane = 0; lane < LANES; lane++) {
-                        next[lane] += lanes[lane].column(next[lane]) < end ? 1 : 0;
+                    for (int step = 0; step < TOGETHER; step++) {
+                        for (int lane = 0; lane < LANES; lane++) {
+                            next[lane] += lanes[lane].column(next[lane]) < end ? 1 : 0;
+                        }
                     }
-                    count++;
+                    count += TOGETHER;
                 }
                 return count;
             }
@@ -245,16 +262,21 @@ public final class Swell implements WeightFormat {
             /// Writes all steps, to blocks `first` to `last`; the filling of the last one keeps the last base.
             void write(long first, long last) {
                 int base = 0;
+                long moves = 0;
                 for (long block = first; block < last; block++) {
                     long at = blocks + block * blockBytes;
                     for (int step = 0; step < steps; step++) {
-                        int lowest = base();
-                        base = lowest < columns ? lowest : base;
-                        Raw.ALL.set(Raw.SHORT, bases + 2 * (block * steps + step), (short) base);
+                        if (step % TOGETHER == 0) {
+                            int after = after(base);
+                            int move = after < columns ? after - base : 0;
+                            base += move;
+                            Raw.ALL.set(Raw.SHORT, baseAt(block, step), (short) base);
+                            moves |= (long) move << step % WORD_STEPS / TOGETHER * SwellPairs.MOVE;
+                        }
                         serve(base, at, step);
                         if (step % WORD_STEPS == WORD_STEPS - 1) {
-                            MemorySegment.copy(words, 0, Raw.ALL, Raw.INT, word(at, 0, step), LANES);
-                            Arrays.fill(words, 0);
+                            finish(moves, word(at, 0, step));
+                            moves = 0;
                         }
                     }
                 }
@@ -262,7 +284,7 @@ public final class Swell implements WeightFormat {
 
             private void serve(int base, long block, int step) {
                 int end = Math.min(columns, base + window);
-                int shift = step % WORD_STEPS * FIELD;
+                int shift = field(step);
                 long at = value(block, 0, step);
                 for (int lane = 0; lane < LANES; lane++) {
                     KeptRow kept = lanes[lane];
@@ -274,6 +296,27 @@ public final class Swell implements WeightFormat {
                     next[lane] = i - served;
                 }
             }
+
+            /// Writes the index words of some steps and begins the next ones; pairs have their moves in the free bits.
+            private void finish(long moves, long to) {
+                for (int lane = 0; PAIRS && lane < LANES; lane++) {
+                    int two = (int) (moves >>> 2 * lane & 3);
+                    words[lane] |= (two & 1) << 15 | (two & 2) << 30;
+                }
+                MemorySegment.copy(words, 0, Raw.ALL, Raw.INT, to, LANES);
+                Arrays.fill(words, 0);
+            }
+        }
+
+        /// Where the index of a step begins in its word.
+        private static int field(int step) {
+            int inWord = step % WORD_STEPS;
+            return PAIRS ? (inWord & 1) * 16 + inWord / 2 * FIELD : inWord * FIELD;
+        }
+
+        /// The address of the base of a step.
+        private long baseAt(long block, int step) {
+            return bases + (block * steps + step) / TOGETHER * 2;
         }
 
         /// The address of the index word of a step.
@@ -310,7 +353,8 @@ public final class Swell implements WeightFormat {
 
         @Override
         public long bytes() {
-            return starts[starts.length - 1] * (blockBytes + 2L * steps) + (scales == null ? 0 : 4L * rows);
+            return starts[starts.length - 1] * (blockBytes + (PAIRS ? 0 : 2L * steps))
+                    + (scales == null ? 0 : 4L * rows);
         }
 
         @Override
@@ -325,7 +369,7 @@ public final class Swell implements WeightFormat {
 
         @Override
         public Input input() {
-            return Input.PLAIN;
+            return PAIRS && VectorCheck.compiled() ? Input.HALVES : Input.PLAIN;
         }
 
         @Override
@@ -346,51 +390,50 @@ public final class Swell implements WeightFormat {
                 long start = starts[place / LANES];
                 long begin = blocks + start * blockBytes;
                 long end = blocks + starts[place / LANES + 1] * blockBytes;
-                run(begin, end, bases + start * steps * 2, xs, result);
+                run(begin, end, baseAt(start, 0), xs, result);
                 store(place, Math.min(to, place + LANES), result, ys);
             }
         }
 
         /// The sums of places `from` to `to` to where their rows belong.
         private void store(int from, int to, long result, long y) {
-            float scale = Weights.scale(dtype);
+            float scale = scales == null ? Weights.scale(dtype) : Weights.TOP_BYTE_SCALE;
+            if (order == null && to - from == LANES) {
+                SwellKernels.store(result, scale, scales, from, y + 4L * from);
+                return;
+            }
             for (int place = from; place < to; place++) {
                 int row = row(place);
-                float factor = scales == null ? scale : Weights.TOP_BYTE_SCALE * scales[row];
+                float factor = scales == null ? scale : scale * scales[row];
                 Raw.ALL.set(Raw.FLOAT, y + 4L * row, factor * Raw.ALL.get(Raw.FLOAT, result + 4L * (place - from)));
             }
         }
 
+        /// Blocks `begin` to `end`, whose bases lie from `base` on.
         private void run(long begin, long end, long base, long x, long result) {
-            boolean wide = LANES == 16;
             float scale = Weights.scale(dtype);
             int shift = Weights.shift(dtype);
             int low = Weights.lowMask(dtype);
             int high = Weights.highMask(dtype);
             int top = Weights.TOP_BYTE;
-            long last = blocks + starts[starts.length - 1] * blockBytes - Long.BYTES;
+            if (PAIRS) {
+                long lower = Input.halves(columns);
+                switch (dtype) {
+                    case F32 -> SwellPairs.f32(begin, end, x, lower, result);
+                    case I8 -> SwellPairs.bytes(begin, end, x, lower, top, result);
+                    case BF16 -> SwellPairs.bf16(begin, end, x, lower, result);
+                    case F16 -> SwellPairs.f16(begin, end, x, lower, scale, shift, low, high, result);
+                }
+                return;
+            }
             switch (dtype) {
-                case F32 -> {
-                    if (wide) {
-                        SwellKernels.wide32(begin, end, last, base, x, result);
-                    } else {
-                        SwellKernels.near32(begin, end, last, base, x, result);
-                    }
-                }
-                case I8 -> {
-                    if (wide) {
-                        SwellKernels.wide8(begin, end, last, base, x, top, result);
-                    } else {
-                        SwellKernels.bytes(begin, end, last, base, x, top, result);
-                    }
-                }
+                case F32 -> SwellKernels.near32(begin, end, base, x, result);
+                case I8 -> SwellKernels.bytes(begin, end, base, x, top, result);
                 case BF16, F16 -> {
-                    if (wide) {
-                        SwellKernels.wide16(begin, end, last, base, x, scale, shift, low, high, result);
-                    } else if (window == LANES) {
-                        SwellKernels.near16(begin, end, last, base, x, scale, shift, low, high, result);
+                    if (window == LANES) {
+                        SwellKernels.near16(begin, end, base, x, scale, shift, low, high, result);
                     } else {
-                        SwellKernels.far16(begin, end, last, base, x, scale, shift, low, high, result);
+                        SwellKernels.far16(begin, end, base, x, scale, shift, low, high, result);
                     }
                 }
             }
@@ -413,15 +456,15 @@ public final class Swell implements WeightFormat {
         /// Which column a lane has in a step of a block, counted over the whole matrix.
         private int column(int lane, long block, int step) {
             int word = Raw.ALL.get(Raw.INT, word(blocks + block * blockBytes, lane, step));
-            return base(block * steps + step) + (word >>> step % WORD_STEPS * FIELD & window - 1);
+            return base(block, step) + (word >>> field(step) & window - 1);
         }
 
         private float weight(int lane, long block, int step) {
             return Weights.value(dtype, value(blocks + block * blockBytes, lane, step));
         }
 
-        private int base(long step) {
-            return Short.toUnsignedInt(Raw.ALL.get(Raw.SHORT, bases + 2 * step));
+        private int base(long block, int step) {
+            return Short.toUnsignedInt(Raw.ALL.get(Raw.SHORT, baseAt(block, step)));
         }
 
         @Override
@@ -432,7 +475,7 @@ public final class Swell implements WeightFormat {
                         .asSlice(target + 4L * (row - rowFrom) * stride, 4L * (colTo - colFrom))
                         .fill((byte) 0);
             }
-            Scatter scatter = new Scatter(dtype, LANES, FIELD, steps, WORD_STEPS, scales);
+            Scatter scatter = new Scatter(dtype, LANES, FIELD, WORD_STEPS, TOGETHER, steps, scales);
             int[] windows = new int[steps];
             int last = order == null ? rowTo : Math.min(rows, Math.ceilDiv(rowTo, SORTED) * SORTED);
             for (int place = order == null ? rowFrom : rowFrom / SORTED * SORTED; place < last; place += LANES) {
@@ -444,9 +487,9 @@ public final class Swell implements WeightFormat {
                     }
                 }
                 long end = scatter.isEmpty() ? 0 : starts[place / LANES + 1];
-                for (long block = first(place, colFrom) / steps; block < end; block++) {
+                for (long block = first(place, colFrom); block < end; block++) {
                     for (int step = 0; step < steps; step++) {
-                        windows[step] = base(block * steps + step) - colFrom;
+                        windows[step] = base(block, step) - colFrom;
                     }
                     if (windows[0] >= colTo - colFrom) {
                         break;
@@ -456,13 +499,13 @@ public final class Swell implements WeightFormat {
             }
         }
 
-        /// The first step of a place's slice whose window reaches `column`; bases ascend.
+        /// The first block of a place's slice whose last window reaches `column`; bases ascend.
         private long first(int place, int column) {
-            long low = starts[place / LANES] * steps;
-            long high = starts[place / LANES + 1] * steps;
+            long low = starts[place / LANES];
+            long high = starts[place / LANES + 1];
             while (low < high) {
                 long middle = (low + high) >>> 1;
-                if (base(middle) + window <= column) {
+                if (base(middle, steps - 1) + window <= column) {
                     low = middle + 1;
                 } else {
                     high = middle;

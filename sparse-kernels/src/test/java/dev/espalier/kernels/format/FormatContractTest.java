@@ -215,7 +215,32 @@ class FormatContractTest {
         return dense;
     }
 
-    /// Matrices of megabytes, which are read in chunks, the next asked for meanwhile.
+    /// Thousands of zeros between two weights: further than some formats reach in a step.
+    @Tag("lanes")
+    @Tag("scalar")
+    @ParameterizedTest
+    @MethodSource("formats")
+    void productsOfWeightsFarApartEqualFloat64(WeightFormat format) {
+        Random random = new Random(19);
+        try (Arena arena = Arena.ofShared()) {
+            for (DType type : TYPES) {
+                Tensor dense = Tensor.allocate(arena, type, 40, 80 * 128);
+                dense.set(0, 1, 0.5f);
+                dense.set(2, 4_000, -1.25f);
+                dense.set(2, 10_239, 3f);
+                dense.set(15, 1_024, 2f);
+                dense.set(16, 10_239, -0.75f);
+                dense.set(37, 5_119, 7f);
+                try (Linear packed = format.pack(dense)) {
+                    check(arena, random, dense, packed, 1);
+                    check(arena, random, dense, packed, 17);
+                    checkUnpacked(arena, dense, packed);
+                }
+            }
+        }
+    }
+
+    /// Matrices of megabytes: pages ahead are begun, and behind the last weight too.
     @Tag("lanes")
     @ParameterizedTest
     @MethodSource("formats")
