@@ -71,7 +71,7 @@ public class KernelBenchmark {
         int columns = Integer.parseInt(parts[1]);
         WeightFormat chosen = WeightFormats.named(format);
         packed = (CpuLinear) chosen.pack(random(chosen, rows, columns));
-        x = arena.allocate(4L * (columns + 192), 64);
+        x = arena.allocate(packed.input().bytes(columns), 64);
         for (int c = 0; c < columns; c++) {
             x.setAtIndex(ValueLayout.JAVA_FLOAT, c, 1f / (c + 1));
         }

@@ -214,7 +214,7 @@ public final class CpuBackend implements Backend {
     /// Lays one token's activations out in `scratch`.
     private static void prepare(CpuLinear.Input layout, MemorySegment x, long from, int columns, Scratch scratch) {
         int padded = CpuLinear.Input.padded(columns);
-        MemorySegment to = scratch.reserve(padded * 4L);
+        MemorySegment to = scratch.reserve(layout.bytes(columns));
         switch (layout) {
             case PLAIN -> {
                 MemorySegment.copy(x, from * 4, to, 0, columns * 4L);
@@ -229,9 +229,10 @@ public final class CpuBackend implements Backend {
                 EvenOdd.splitByFour(x, from, to, columns);
             }
             case HALVES -> {
+                int lower = (int) CpuLinear.Input.LOWER / 4;
                 zero(to, columns / 2, padded / 2);
-                zero(to, (padded + columns) / 2, padded);
-                Halves.split(x, from, to, columns, CpuLinear.Input.halves(columns));
+                zero(to, lower + columns / 2, lower + padded / 2);
+                Halves.split(x, from, to, columns);
             }
         }
     }

@@ -32,16 +32,25 @@ public interface CpuLinear extends Linear, PanelSource {
         /// Float32, each 64 columns as 16 times the first of four, 16 times the second, the third, the fourth; the last group
         /// filled with zeros, followed by 64 zeros: for lanes that hold four 8-bit weights.
         BY_FOUR,
-        /// Each float32 in two halves of 16 bits: all upper halves in order, followed by zeros, and [#halves] bytes after the first
-        /// of them all lower halves, followed by 64 zeros: where one instruction looks up 32 halves and only 16 whole ones.
+        /// Each float32 in two halves of 16 bits: all upper halves in order, and [#LOWER] bytes after the first of them all lower
+        /// halves, each followed by 64 zeros: where one instruction looks up 32 halves and only 16 whole ones.
         HALVES;
 
-        /// Bytes from the upper halves of so many columns to the lower ones.
-        public static long halves(int columns) {
-            return 2L * padded(columns);
+        /// Bytes from the upper halves to the lower ones, which a matrix of more than 65536 columns would not fit into; no
+        /// multiple of a page, so that both do not ask for the same places of a cache.
+        public static final long LOWER = 2 * ((1 << 16) + 192);
+
+        /// The bytes that so many columns and what follows them take.
+        public long bytes(int columns) {
+            return this == HALVES ? LOWER + 2L * padded(columns) : 4L * padded(columns);
         }
 
-        /// Floats that so many columns and what follows them take in each layout.
+        /// The bytes from a column to the one `columns` further on, both multiples of 64.
+        public long offset(int columns) {
+            return (this == HALVES ? 2L : 4L) * columns;
+        }
+
+        /// So many columns, in whole groups, and what follows them.
         static int padded(int columns) {
             return Math.ceilDiv(columns, 64) * 64 + 128;
         }

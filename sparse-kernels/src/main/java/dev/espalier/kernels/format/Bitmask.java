@@ -74,11 +74,15 @@ public final class Bitmask implements WeightFormat {
         private final int rows;
         private final int columns;
         private final int groups;
-        private final int startsPerBlock;
+        private final Strips strips;
+        /// Groups of a strip, and entries in the offset table for it.
+        private final int stripGroups;
+
+        private final int stripStarts;
         private final long nonZeros;
         private final long masks;
         private final long values;
-        /// Addresses of the values of group 8 i of each block.
+        /// Addresses of the values of group 8 i of each strip of each block.
         private final long[] starts;
 
         Packed(Tensor dense) {
@@ -86,13 +90,15 @@ public final class Bitmask implements WeightFormat {
             rows = dense.rows();
             columns = dense.columns();
             groups = Math.ceilDiv(columns, GROUP);
-            startsPerBlock = Math.ceilDiv(groups, GROUPS_A_START);
+            strips = Strips.of(rows, columns, BLOCK);
+            stripGroups = strips.width() / GROUP;
+            stripStarts = stripGroups / GROUPS_A_START;
             int blocks = Math.ceilDiv(rows, BLOCK);
             masks = Ahead.allocate(Math.max(1, 4L * BLOCK * blocks * groups), arena)
                     .address();
             nonZeros = writeMasks(dense);
             values = Ahead.allocate(nonZeros * dtype.bytes() + 64, arena).address();
-            starts = new long[blocks * startsPerBlock];
+            starts = new long[strips.units() * stripStarts];
             writeValues(dense);
         }
 
@@ -113,27 +119,44 @@ public final class Bitmask implements WeightFormat {
         }
 
         private void writeValues(Tensor dense) {
-            long at = values;
-            for (int block = 0; block * BLOCK < rows; block++) {
-                for (int group = 0; group < groups; group++) {
+            long[] at = {values};
+            strips.forEach((index, block, strip) -> {
+                for (int group = 0; group < groups(strip); group++) {
                     if (group % GROUPS_A_START == 0) {
-                        starts[block * startsPerBlock + group / GROUPS_A_START] = at;
+                        starts[index * stripStarts + group / GROUPS_A_START] = at[0];
                     }
-                    for (int row = block * BLOCK; row < block * BLOCK + BLOCK; row++) {
-                        long index = (long) row * columns + (long) group * GROUP;
-                        for (int m = Raw.ALL.get(Raw.INT, mask(row, group)); m != 0; m &= m - 1) {
-                            int bits = Weights.bits(dtype, dense.segment(), index + Integer.numberOfTrailingZeros(m));
-                            Weights.store(dtype, at, bits);
-                            at += dtype.bytes();
-                        }
-                    }
+                    at[0] = writeValues(dense, block, strip * stripGroups + group, at[0]);
                 }
-            }
+            });
         }
 
-        /// The address of a mask word.
+        /// Writes one group's values from `to` on; returns where the next ones begin.
+        private long writeValues(Tensor dense, int block, int group, long to) {
+            long at = to;
+            for (int row = block; row < block + BLOCK; row++) {
+                long index = (long) row * columns + (long) group * GROUP;
+                for (int m = Raw.ALL.get(Raw.INT, mask(row, group)); m != 0; m &= m - 1) {
+                    int bits = Weights.bits(dtype, dense.segment(), index + Integer.numberOfTrailingZeros(m));
+                    Weights.store(dtype, at, bits);
+                    at += dtype.bytes();
+                }
+            }
+            return at;
+        }
+
+        private int groups(int strip) {
+            return Math.ceilDiv(strips.columns(strip), GROUP);
+        }
+
+        /// The address of a mask word. Groups lie in the order of [Strips].
         private long mask(int row, int group) {
-            return masks + 4L * (((long) (row / BLOCK) * groups + group) * BLOCK + row % BLOCK);
+            return masks + 4L * (strips.index(row, group, stripGroups, groups) * BLOCK + row % BLOCK);
+        }
+
+        /// The address of the values of a group whose number in its strip is a multiple of [#GROUPS_A_START].
+        private long start(int row, int group) {
+            int strip = group / stripGroups;
+            return starts[strips.index(row, strip) * stripStarts + group % stripGroups / GROUPS_A_START];
         }
 
         @Override
@@ -183,30 +206,43 @@ public final class Bitmask implements WeightFormat {
 
         @Override
         public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
-            long xs = Raw.address(x, 4L * GROUP * groups);
+            long xs = Raw.address(x, input().bytes(columns));
             long ys = Raw.address(y, 4L * to);
-            long sums = Sums.scratch();
-            float scale = Weights.scale(dtype);
-            for (int row = from; row < to; row += BLOCK) {
-                int count = Math.min(BLOCK, to - row);
-                if (!Kernel.EXPANDS) {
-                    scalar(mask(row, 0), value(row), xs, ys + 4L * row, count);
-                    continue;
+            for (int band = from; band < to; band = strips.bandEnd(band)) {
+                int end = Math.min(to, strips.bandEnd(band));
+                for (int strip = 0; strip < strips.count(); strip++) {
+                    long stripX = xs + input().offset(strips.first(strip));
+                    for (int row = band; row < end; row += BLOCK) {
+                        block(row, Math.min(BLOCK, end - row), strip, stripX, ys + 4L * row);
+                    }
                 }
-                run(row, xs, sums);
-                Sums.fold(sums, count, scale, ys + 4L * row);
             }
         }
 
-        /// The block of `row`.
-        private void run(int row, long x, long sums) {
+        /// The products of `count` rows from `row` on with a strip of x.
+        private void block(int row, int count, int strip, long x, long y) {
+            if (groups == 0) {
+                Raw.ALL.asSlice(y, 4L * count).fill((byte) 0);
+                return;
+            }
+            int group = strip * stripGroups;
+            long begin = mask(row, group);
+            long end = begin + 4L * BLOCK * groups(strip);
+            long value = start(row, group);
+            if (!Kernel.EXPANDS) {
+                scalar(begin, end, value, x, strip > 0, y, count);
+                return;
+            }
+            long sums = Sums.scratch();
+            run(begin, end, value, x, sums);
+            Sums.fold(sums, count, Weights.scale(dtype), strip > 0, y);
+        }
+
+        private void run(long begin, long end, long value, long x, long sums) {
             int shift = Weights.shift(dtype);
             int low = Weights.lowMask(dtype);
             int high = Weights.highMask(dtype);
             float scale = Weights.scale(dtype);
-            long begin = mask(row, 0);
-            long end = mask(row, groups);
-            long value = value(row);
             if (dtype == DType.F32) {
                 Kernel.narrow32(begin, end, value, x, sums);
             } else if (!Kernel.WIDE) {
@@ -218,59 +254,55 @@ public final class Bitmask implements WeightFormat {
             }
         }
 
-        /// Where the values of the block of `row` begin.
-        private long value(int row) {
-            return groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
-        }
-
-        /// One block without vectors.
-        private void scalar(long mask, long value, long x, long y, int count) {
+        /// The same without vectors.
+        private void scalar(long begin, long end, long value, long x, boolean more, long y, int count) {
             long at = value;
+            long group = x;
             float[] sums = new float[BLOCK];
-            for (int group = 0; group < groups; group++) {
+            for (long p = begin; p != end; p += 4 * BLOCK) {
                 for (int row = 0; row < BLOCK; row++) {
                     float sum = sums[row];
-                    for (int m = Raw.ALL.get(Raw.INT, mask + 4L * ((long) group * BLOCK + row)); m != 0; m &= m - 1) {
-                        int column = group * GROUP + Integer.numberOfTrailingZeros(m);
-                        sum += Weights.value(dtype, at) * Raw.ALL.get(Raw.FLOAT, x + 4L * column);
+                    for (int m = Raw.ALL.get(Raw.INT, p + 4L * row); m != 0; m &= m - 1) {
+                        float input = Raw.ALL.get(Raw.FLOAT, group + 4L * Integer.numberOfTrailingZeros(m));
+                        sum += Weights.value(dtype, at) * input;
                         at += dtype.bytes();
                     }
                     sums[row] = sum;
                 }
+                group += 4L * GROUP;
             }
-            for (int row = 0; row < count; row++) {
-                Raw.ALL.set(Raw.FLOAT, y + 4L * row, sums[row]);
-            }
+            Sums.put(sums, count, more, y);
         }
 
         @Override
         public void expand(int rowFrom, int rowTo, int colFrom, int colTo, MemorySegment panel, int stride) {
-            int first = colFrom / GROUP;
-            int last = Math.ceilDiv(colTo, GROUP);
-            int anchor = first / GROUPS_A_START;
             long target = Raw.address(panel, 0);
-            for (int row = rowFrom; row < rowTo; row += BLOCK) {
-                long at = starts[row / BLOCK * startsPerBlock + anchor];
-                long skip = 0;
-                for (long p = mask(row, anchor * GROUPS_A_START); p != mask(row, first); p += 4) {
-                    skip += Integer.bitCount(Raw.ALL.get(Raw.INT, p));
+            int last = Math.ceilDiv(colTo, GROUP);
+            for (int first = colFrom / GROUP; first < last; first = (first / stripGroups + 1) * stripGroups) {
+                int end = Math.min(last, (first / stripGroups + 1) * stripGroups);
+                long to = target + 4L * ((long) first * GROUP - colFrom);
+                for (int row = rowFrom; row < rowTo; row += BLOCK) {
+                    expand(row, first, end - first, to + 4L * (row - rowFrom) * stride, stride);
                 }
-                at += skip * dtype.bytes();
-                long to = target + 4L * (row - rowFrom) * stride;
-                if (Kernel.WIDE && dtype != DType.F32) {
-                    float scale = Weights.scale(dtype);
-                    Kernel.panel16(
-                            mask(row, first),
-                            mask(row, last),
-                            at,
-                            to,
-                            4L * stride,
-                            scale * scale,
-                            Weights.shift(dtype),
-                            Weights.lowMask(dtype));
-                } else {
-                    panel(mask(row, first), last - first, at, to, stride);
-                }
+            }
+        }
+
+        /// `count` groups of a strip from `first` on, of the block of `row`.
+        private void expand(int row, int first, int count, long to, int stride) {
+            int anchor = first / GROUPS_A_START * GROUPS_A_START;
+            long begin = mask(row, first);
+            long skip = 0;
+            for (long p = mask(row, anchor); p != begin; p += 4) {
+                skip += Integer.bitCount(Raw.ALL.get(Raw.INT, p));
+            }
+            long at = start(row, anchor) + skip * dtype.bytes();
+            if (Kernel.WIDE && dtype != DType.F32) {
+                float scale = Weights.scale(dtype);
+                int shift = Weights.shift(dtype);
+                int low = Weights.lowMask(dtype);
+                Kernel.panel16(begin, begin + 4L * BLOCK * count, at, to, 4L * stride, scale * scale, shift, low);
+            } else {
+                panel(begin, count, at, to, stride);
             }
         }
 

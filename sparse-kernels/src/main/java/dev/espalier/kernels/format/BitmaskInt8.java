@@ -82,12 +82,16 @@ public final class BitmaskInt8 implements WeightFormat {
         private final int rows;
         private final int columns;
         private final int groups;
-        private final int startsPerBlock;
+        private final Strips strips;
+        /// Groups of a strip, and entries in the offset table for it.
+        private final int stripGroups;
+
+        private final int stripStarts;
         private final long nonZeros;
         private final long masks;
         private final long values;
         private final float[] scales;
-        /// Addresses of the values of group 4 i of each block.
+        /// Addresses of the values of group 4 i of each strip of each block.
         private final long[] starts;
 
         Packed(Int8 weights) {
@@ -96,13 +100,15 @@ public final class BitmaskInt8 implements WeightFormat {
             rows = bytes.rows();
             columns = bytes.columns();
             groups = Math.ceilDiv(columns, GROUP);
-            startsPerBlock = Math.ceilDiv(groups, GROUPS_A_START);
+            strips = Strips.of(rows, columns, BLOCK);
+            stripGroups = strips.width() / GROUP;
+            stripStarts = stripGroups / GROUPS_A_START;
             int blocks = Math.ceilDiv(rows, BLOCK);
             masks = Ahead.allocate(Math.max(1, MASK_BYTES * BLOCK * blocks * groups), arena)
                     .address();
             nonZeros = writeMasks(bytes);
             values = Ahead.allocate(nonZeros + 64, arena).address();
-            starts = new long[blocks * startsPerBlock];
+            starts = new long[strips.units() * stripStarts];
             writeValues(bytes);
         }
 
@@ -123,27 +129,43 @@ public final class BitmaskInt8 implements WeightFormat {
         }
 
         private void writeValues(Tensor bytes) {
-            long at = values;
-            for (int block = 0; block * BLOCK < rows; block++) {
-                for (int group = 0; group < groups; group++) {
+            long[] at = {values};
+            strips.forEach((index, block, strip) -> {
+                for (int group = 0; group < groups(strip); group++) {
                     if (group % GROUPS_A_START == 0) {
-                        starts[block * startsPerBlock + group / GROUPS_A_START] = at;
+                        starts[index * stripStarts + group / GROUPS_A_START] = at[0];
                     }
-                    for (int row = block * BLOCK; row < block * BLOCK + BLOCK; row++) {
-                        long index = (long) row * columns + (long) group * GROUP;
-                        for (long m = Raw.ALL.get(Raw.LONG, mask(row, group)); m != 0; m &= m - 1) {
-                            byte value =
-                                    bytes.segment().get(ValueLayout.JAVA_BYTE, index + Long.numberOfTrailingZeros(m));
-                            Raw.ALL.set(ValueLayout.JAVA_BYTE, at++, value);
-                        }
-                    }
+                    at[0] = writeValues(bytes, block, strip * stripGroups + group, at[0]);
                 }
-            }
+            });
         }
 
-        /// The address of a mask word.
+        /// Writes one group's values from `to` on; returns where the next ones begin.
+        private long writeValues(Tensor bytes, int block, int group, long to) {
+            long at = to;
+            for (int row = block; row < block + BLOCK; row++) {
+                long index = (long) row * columns + (long) group * GROUP;
+                for (long m = Raw.ALL.get(Raw.LONG, mask(row, group)); m != 0; m &= m - 1) {
+                    byte value = bytes.segment().get(ValueLayout.JAVA_BYTE, index + Long.numberOfTrailingZeros(m));
+                    Raw.ALL.set(ValueLayout.JAVA_BYTE, at++, value);
+                }
+            }
+            return at;
+        }
+
+        private int groups(int strip) {
+            return Math.ceilDiv(strips.columns(strip), GROUP);
+        }
+
+        /// The address of a mask word. Groups lie in the order of [Strips].
         private long mask(int row, int group) {
-            return masks + MASK_BYTES * (((long) (row / BLOCK) * groups + group) * BLOCK + row % BLOCK);
+            return masks + MASK_BYTES * (strips.index(row, group, stripGroups, groups) * BLOCK + row % BLOCK);
+        }
+
+        /// The address of the values of a group whose number in its strip is a multiple of [#GROUPS_A_START].
+        private long start(int row, int group) {
+            int strip = group / stripGroups;
+            return starts[strips.index(row, strip) * stripStarts + group % stripGroups / GROUPS_A_START];
         }
 
         @Override
@@ -193,83 +215,97 @@ public final class BitmaskInt8 implements WeightFormat {
 
         @Override
         public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
-            long xs = Raw.address(x, 4L * GROUP * groups);
+            long xs = Raw.address(x, input().bytes(columns));
             long ys = Raw.address(y, 4L * to);
+            for (int band = from; band < to; band = strips.bandEnd(band)) {
+                int end = Math.min(to, strips.bandEnd(band));
+                for (int strip = 0; strip < strips.count(); strip++) {
+                    long stripX = xs + input().offset(strips.first(strip));
+                    for (int row = band; row < end; row += BLOCK) {
+                        block(row, Math.min(BLOCK, end - row), strip, stripX, ys + 4L * row);
+                    }
+                }
+                for (int row = band; row < end; row++) {
+                    Raw.ALL.set(Raw.FLOAT, ys + 4L * row, scales[row] * Raw.ALL.get(Raw.FLOAT, ys + 4L * row));
+                }
+            }
+        }
+
+        /// The products of `count` rows from `row` on with a strip of x, without the rows' scales.
+        private void block(int row, int count, int strip, long x, long y) {
+            if (groups == 0) {
+                Raw.ALL.asSlice(y, 4L * count).fill((byte) 0);
+                return;
+            }
+            int group = strip * stripGroups;
+            long begin = mask(row, group);
+            long end = begin + MASK_BYTES * BLOCK * groups(strip);
+            long value = start(row, group);
+            if (!Kernel.EXPANDS) {
+                scalar(begin, end, value, x, strip > 0, y, count);
+                return;
+            }
             long sums = Sums.scratch();
-            for (int row = from; row < to; row += BLOCK) {
-                int count = Math.min(BLOCK, to - row);
-                if (Kernel.EXPANDS) {
-                    run(row, xs, sums);
-                    Sums.fold(sums, count, Kernel.WIDE ? Weights.TOP_BYTE_SCALE : 1f, ys + 4L * row);
-                } else {
-                    scalar(mask(row, 0), value(row), xs, ys + 4L * row, count);
-                }
-                for (int r = row; r < row + count; r++) {
-                    Raw.ALL.set(Raw.FLOAT, ys + 4L * r, scales[r] * Raw.ALL.get(Raw.FLOAT, ys + 4L * r));
-                }
-            }
-        }
-
-        /// The block of `row`.
-        private void run(int row, long x, long sums) {
-            long begin = mask(row, 0);
-            long end = mask(row, groups);
             if (Kernel.WIDE) {
-                Kernel.wide(begin, end, value(row), x, Weights.TOP_BYTE, sums);
+                Kernel.wide(begin, end, value, x, Weights.TOP_BYTE, sums);
             } else {
-                Kernel.narrow(begin, end, value(row), x, sums);
+                Kernel.narrow(begin, end, value, x, sums);
             }
+            Sums.fold(sums, count, Kernel.WIDE ? Weights.TOP_BYTE_SCALE : 1f, strip > 0, y);
         }
 
-        /// Where the values of the block of `row` begin.
-        private long value(int row) {
-            return groups == 0 ? values : starts[row / BLOCK * startsPerBlock];
-        }
-
-        /// One block without vectors.
-        private void scalar(long mask, long value, long x, long y, int count) {
+        /// The same without vectors.
+        private static void scalar(long begin, long end, long value, long x, boolean more, long y, int count) {
             long at = value;
+            long group = x;
             float[] sums = new float[BLOCK];
-            for (int group = 0; group < groups; group++) {
+            for (long p = begin; p != end; p += MASK_BYTES * BLOCK) {
                 for (int row = 0; row < BLOCK; row++) {
                     float sum = sums[row];
-                    for (long m = Raw.ALL.get(Raw.LONG, mask + MASK_BYTES * ((long) group * BLOCK + row));
-                            m != 0;
-                            m &= m - 1) {
-                        long column = (long) group * GROUP + Long.numberOfTrailingZeros(m);
-                        sum += Raw.ALL.get(ValueLayout.JAVA_BYTE, at++) * Raw.ALL.get(Raw.FLOAT, x + 4L * column);
+                    for (long m = Raw.ALL.get(Raw.LONG, p + MASK_BYTES * row); m != 0; m &= m - 1) {
+                        float input = Raw.ALL.get(Raw.FLOAT, group + 4L * Long.numberOfTrailingZeros(m));
+                        sum += Raw.ALL.get(ValueLayout.JAVA_BYTE, at++) * input;
                     }
                     sums[row] = sum;
                 }
+                group += 4L * GROUP;
             }
-            for (int row = 0; row < count; row++) {
-                Raw.ALL.set(Raw.FLOAT, y + 4L * row, sums[row]);
-            }
+            Sums.put(sums, count, more, y);
         }
 
         @Override
         public void expand(int rowFrom, int rowTo, int colFrom, int colTo, MemorySegment panel, int stride) {
-            int first = colFrom / GROUP;
-            int last = Math.ceilDiv(colTo, GROUP);
-            int anchor = first / GROUPS_A_START;
             long target = Raw.address(panel, 0);
-            for (int row = rowFrom; row < rowTo; row += BLOCK) {
-                long at = starts[row / BLOCK * startsPerBlock + anchor];
-                for (long p = mask(row, anchor * GROUPS_A_START); p != mask(row, first); p += MASK_BYTES) {
-                    at += Long.bitCount(Raw.ALL.get(Raw.LONG, p));
+            int last = Math.ceilDiv(colTo, GROUP);
+            for (int first = colFrom / GROUP; first < last; first = (first / stripGroups + 1) * stripGroups) {
+                int end = Math.min(last, (first / stripGroups + 1) * stripGroups);
+                long to = target + 4L * ((long) first * GROUP - colFrom);
+                for (int row = rowFrom; row < rowTo; row += BLOCK) {
+                    expand(row, first, end, to + 4L * (row - rowFrom) * stride, stride);
                 }
-                for (int group = first; group < last; group++) {
-                    for (int r = row; r < row + BLOCK; r++) {
-                        long m = Raw.ALL.get(Raw.LONG, mask(r, group));
-                        long to = target + 4L * ((long) (r - rowFrom) * stride + (long) (group - first) * GROUP);
-                        float scale = r < rows ? scales[r] : 0;
-                        if (Kernel.WIDE) {
-                            Kernel.spread(m, at, scale, to);
-                        } else {
-                            spread(m, at, scale, to);
-                        }
-                        at += Long.bitCount(m);
+            }
+        }
+
+        /// Groups `first` to `last` of a strip, of the block of `row`.
+        private void expand(int row, int first, int last, long target, int stride) {
+            int anchor = first / GROUPS_A_START * GROUPS_A_START;
+            long masks = mask(row, first);
+            long at = start(row, anchor);
+            for (long p = mask(row, anchor); p != masks; p += MASK_BYTES) {
+                at += Long.bitCount(Raw.ALL.get(Raw.LONG, p));
+            }
+            for (int group = first; group < last; group++) {
+                for (int r = row; r < row + BLOCK; r++) {
+                    long m = Raw.ALL.get(Raw.LONG, masks);
+                    long to = target + 4L * ((long) (r - row) * stride + (long) (group - first) * GROUP);
+                    float scale = r < rows ? scales[r] : 0;
+                    if (Kernel.WIDE) {
+                        Kernel.spread(m, at, scale, to);
+                    } else {
+                        spread(m, at, scale, to);
                     }
+                    at += Long.bitCount(m);
+                    masks += MASK_BYTES;
                 }
             }
         }

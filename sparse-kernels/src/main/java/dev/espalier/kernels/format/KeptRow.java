@@ -13,6 +13,7 @@ final class KeptRow {
     private final int[] columns;
     private final int[] bits;
     private int count;
+    private int end;
 
     KeptRow(Tensor dense) {
         this.dense = dense;
@@ -23,14 +24,20 @@ final class KeptRow {
 
     /// Takes up row `row`; returns how many weights it keeps.
     int read(int row) {
+        return read(row, 0, dense.columns());
+    }
+
+    /// The same of columns `first` to `last`; columns are counted from `first` on.
+    int read(int row, int first, int last) {
         MemorySegment memory = dense.segment();
-        long from = (long) row * dense.columns();
+        long from = (long) row * dense.columns() + first;
+        end = last - first;
         switch (dense.dtype().bytes()) {
             case 4 -> readInts(memory, from * 4);
             case 2 -> readShorts(memory, from * 2);
             default -> readBytes(memory, from);
         }
-        columns[count] = dense.columns();
+        columns[count] = end;
         bits[count] = 0;
         return count;
     }
@@ -38,7 +45,7 @@ final class KeptRow {
     /// As a row without weights.
     void empty() {
         count = 0;
-        columns[0] = dense.columns();
+        columns[0] = Integer.MAX_VALUE;
         bits[0] = 0;
     }
 
@@ -46,7 +53,7 @@ final class KeptRow {
         return count;
     }
 
-    /// The column of kept weight `i`; the number of columns if `i` is [#count].
+    /// The column of kept weight `i`; past the last that was read if `i` is [#count].
     int column(int i) {
         return columns[i];
     }
@@ -58,7 +65,7 @@ final class KeptRow {
 
     private void readInts(MemorySegment memory, long from) {
         int n = 0;
-        for (int c = 0; c < dense.columns(); c++) {
+        for (int c = 0; c < end; c++) {
             int value = memory.get(Raw.INT, from + 4L * c);
             columns[n] = c;
             bits[n] = value;
@@ -69,7 +76,7 @@ final class KeptRow {
 
     private void readShorts(MemorySegment memory, long from) {
         int n = 0;
-        for (int c = 0; c < dense.columns(); c++) {
+        for (int c = 0; c < end; c++) {
             int value = memory.get(Raw.SHORT, from + 2L * c) & 0xffff;
             columns[n] = c;
             bits[n] = value;
@@ -80,7 +87,7 @@ final class KeptRow {
 
     private void readBytes(MemorySegment memory, long from) {
         int n = 0;
-        for (int c = 0; c < dense.columns(); c++) {
+        for (int c = 0; c < end; c++) {
             int value = memory.get(ValueLayout.JAVA_BYTE, from + c);
             columns[n] = c;
             bits[n] = value;

@@ -44,12 +44,12 @@ public final class KernelRate {
         CpuLinear matrix = (CpuLinear) packed;
         warm(matrix);
         try (Arena arena = Arena.ofShared()) {
-            return least(matrix, input(arena, matrix.columns()), output(arena, matrix.rows()), nanos);
+            return least(matrix, input(arena, matrix), output(arena, matrix.rows()), nanos);
         }
     }
 
-    private static MemorySegment input(Arena arena, int columns) {
-        return arena.allocate(4L * (columns + 192), 64);
+    private static MemorySegment input(Arena arena, CpuLinear matrix) {
+        return arena.allocate(matrix.input().bytes(matrix.columns()), 64);
     }
 
     private static MemorySegment output(Arena arena, int rows) {
@@ -89,7 +89,7 @@ public final class KernelRate {
     private static void warmUp(WeightFormat format, DType dtype, int apart) {
         try (Arena arena = Arena.ofShared();
                 Linear small = format.pack(tiny(arena, format, dtype, apart))) {
-            MemorySegment x = input(arena, small.columns());
+            MemorySegment x = input(arena, (CpuLinear) small);
             MemorySegment y = output(arena, small.rows());
             long begin = System.nanoTime();
             // 8192 weights take a compiled kernel a microsecond, interpreted it takes hundreds.

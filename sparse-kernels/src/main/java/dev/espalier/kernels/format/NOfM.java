@@ -5,6 +5,7 @@ import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
@@ -156,6 +157,8 @@ public final class NOfM implements WeightFormat {
 
         private final int field;
         private final int steps;
+        private final Strips strips;
+        private final int stripBlocks;
         private final int blocks;
         private final long blockBytes;
         private final long nonZeros;
@@ -176,6 +179,10 @@ public final class NOfM implements WeightFormat {
             steps = 32 / field;
             blocks = Math.ceilDiv(Math.ceilDiv(columns, m) * n, steps);
             blockBytes = 4L * LANES + (long) steps * LANES * dtype.bytes();
+            Strips cut = Strips.of(rows, columns, LANES);
+            boolean whole = cut.width() % m == 0 && cut.width() / m * n % steps == 0;
+            strips = whole ? cut : Strips.one(rows, columns, LANES);
+            stripBlocks = whole ? cut.width() / m * n / steps : Math.max(1, blocks);
             int slices = Math.ceilDiv(rows, LANES);
             memory = Ahead.allocate(Math.max(64, (long) slices * blocks * blockBytes), arena)
                     .address();
@@ -187,15 +194,17 @@ public final class NOfM implements WeightFormat {
             long all = 0;
             for (int row = 0; row < rows; row++) {
                 all += kept.read(row);
-                write(kept, block(row, 0), row % LANES);
+                write(kept, row);
             }
             return all;
         }
 
-        /// One row as a lane of the blocks from `first` on.
-        private void write(KeptRow kept, long first, int lane) {
+        /// One row as a lane of its blocks.
+        private void write(KeptRow kept, int row) {
             int together = 4 / dtype.bytes();
-            long block = first;
+            int lane = row % LANES;
+            int number = 0;
+            long block = block(row, number);
             int step = 0;
             int word = 0;
             int i = 0;
@@ -211,7 +220,8 @@ public final class NOfM implements WeightFormat {
                     step++;
                     if (step == steps) {
                         Raw.ALL.set(Raw.INT, block + 4L * lane, word);
-                        block += blockBytes;
+                        number++;
+                        block = number < blocks ? block(row, number) : 0;
                         step = 0;
                         word = 0;
                     }
@@ -222,18 +232,19 @@ public final class NOfM implements WeightFormat {
             }
         }
 
-        private long block(int row, int step) {
-            return memory + ((long) (row / LANES) * blocks + step / steps) * blockBytes;
+        /// The address of a block of the slice of `row`.
+        private long block(int row, int number) {
+            return memory + strips.index(row, number, stripBlocks, blocks) * blockBytes;
         }
 
         /// The address of the index word of a step.
         private long index(int row, int step) {
-            return block(row, step) + 4L * (row % LANES);
+            return block(row, step / steps) + 4L * (row % LANES);
         }
 
         /// The address of the value of a step.
         private long value(int row, int step) {
-            long values = block(row, step) + 4L * LANES;
+            long values = block(row, step / steps) + 4L * LANES;
             int s = step % steps;
             int together = 4 / dtype.bytes();
             return values + 4L * ((long) (s / together) * LANES + row % LANES) + (long) s % together * dtype.bytes();
@@ -286,27 +297,40 @@ public final class NOfM implements WeightFormat {
 
         @Override
         public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
-            // A table is a whole vector from the first column of the last group on; the filling steps go past that.
-            long xs = Raw.address(x, 4L * (columns + 64));
+            long xs = Raw.address(x, input().bytes(columns));
             long ys = Raw.address(y, 4L * to);
-            for (int row = from; row < to; row += LANES) {
-                long begin = block(row, 0);
-                long end = begin + blocks * blockBytes;
-                long result = Kernel.RESULT.get().address();
-                if (!VectorCheck.compiled() || m > 4 * LANES) {
-                    scalar(row, Math.min(to, row + LANES), xs, ys);
-                    continue;
+            if (!VectorCheck.compiled() || m > 4 * LANES || blocks == 0) {
+                scalar(from, to, xs, ys);
+                return;
+            }
+            for (int band = from; band < to; band = strips.bandEnd(band)) {
+                int end = Math.min(to, strips.bandEnd(band));
+                for (int strip = 0; strip < strips.count(); strip++) {
+                    for (int row = band; row < end; row += LANES) {
+                        slice(row, Math.min(LANES, end - row), strip, xs, ys + 4L * row);
+                    }
                 }
-                run(begin, end, xs, result);
-                int count = Math.min(LANES, to - row);
-                MemorySegment.copy(Raw.ALL, result, Raw.ALL, ys + 4L * row, 4L * count);
-                for (int r = row; scales != null && r < row + count; r++) {
-                    Raw.ALL.set(Raw.FLOAT, ys + 4L * r, scales[r] * Raw.ALL.get(Raw.FLOAT, ys + 4L * r));
+                for (int row = band; scales != null && row < end; row++) {
+                    Raw.ALL.set(Raw.FLOAT, ys + 4L * row, scales[row] * Raw.ALL.get(Raw.FLOAT, ys + 4L * row));
                 }
             }
         }
 
-        private void run(long begin, long end, long x, long result) {
+        /// The products of `count` rows from `row` on with a strip of x.
+        private void slice(int row, int count, int strip, long x, long y) {
+            long result = Kernel.RESULT.get().address();
+            long begin = block(row, strip * stripBlocks);
+            long end = begin + Math.min(stripBlocks, blocks - strip * stripBlocks) * blockBytes;
+            run(begin, end, x + input().offset(strips.first(strip)), strips.columns(strip), result);
+            if (strip > 0) {
+                Sums.add(result, y, count);
+            } else {
+                MemorySegment.copy(Raw.ALL, result, Raw.ALL, y, 4L * count);
+            }
+        }
+
+        /// @param columns those that `x` holds
+        private void run(long begin, long end, long x, int columns, long result) {
             int shift = Weights.shift(dtype);
             int low = Weights.lowMask(dtype);
             int high = Weights.highMask(dtype);
@@ -392,8 +416,7 @@ public final class NOfM implements WeightFormat {
                     for (int step = 0; step < steps; step++) {
                         groups[step] = (block * steps + step) / n * m - colFrom;
                     }
-                    long at = memory + ((long) (row / LANES) * blocks + block) * blockBytes;
-                    scatter.block(at, groups, colTo - colFrom);
+                    scatter.block(block(row, block), groups, colTo - colFrom);
                 }
             }
         }

@@ -62,7 +62,7 @@ public final class Swell implements WeightFormat {
     private static final int REACH = PAIRS ? (1 << SwellPairs.MOVE) - 1 : 1 << 16;
 
     /// Rows that are sorted among themselves: few enough for a panel to find its rows.
-    private static final int SORTED = 128;
+    private static final int SORTED = Strips.BAND;
 
     /// Rows are sorted if that saves more than a tenth of the slots that the fullest rows ask for.
     private static final double WORTH = 0.9;
@@ -130,6 +130,7 @@ public final class Swell implements WeightFormat {
         private final DType dtype;
         private final int rows;
         private final int columns;
+        private final Strips strips;
         /// Columns that a step reaches.
         private final int window;
         /// Steps in a block.
@@ -162,21 +163,22 @@ public final class Swell implements WeightFormat {
             boolean far = PAIRS || dtype.bytes() == 2 && nonZeros < FEW * dense.size();
             window = far ? 2 * LANES : LANES;
             order = order(counts);
-            int slices = Math.ceilDiv(rows, LANES);
+            strips = Strips.of(rows, columns, LANES);
+            int slices = strips.units();
             starts = new long[slices + 1];
             Slice slice = new Slice(dense);
-            for (int i = 0; i < slices; i++) {
-                slice.read(i * LANES);
+            strips.forEach((i, place, strip) -> {
+                slice.read(place, strip);
                 starts[i + 1] = starts[i] + Math.ceilDiv(slice.count(), steps);
-            }
+            });
             bases = Ahead.allocate(Math.max(1, starts[slices] * steps / TOGETHER * 2), arena)
                     .address();
             blocks = Ahead.allocate(Math.max(1, starts[slices] * blockBytes), arena)
                     .address();
-            for (int i = 0; i < slices; i++) {
-                slice.read(i * LANES);
+            strips.forEach((i, place, strip) -> {
+                slice.read(place, strip);
                 slice.write(starts[i], starts[i + 1]);
-            }
+            });
         }
 
         private static int[] counts(Tensor dense) {
@@ -215,6 +217,8 @@ public final class Swell implements WeightFormat {
         /// predicted: nothing branches on it.
         private final class Slice {
             private final KeptRow[] lanes = new KeptRow[LANES];
+            /// Columns of the strip.
+            private int count;
             private final int[] next = new int[LANES];
             private final int[] words = new int[LANES];
 
@@ -222,11 +226,13 @@ public final class Swell implements WeightFormat {
                 Arrays.setAll(lanes, lane -> new KeptRow(dense));
             }
 
-            /// Begins the slice at place `from`.
-            void read(int from) {
+            /// Begins the slice at place `from` of a strip; columns count from the strip's first one.
+            void read(int from, int strip) {
+                int first = strips.first(strip);
+                count = strips.columns(strip);
                 for (int lane = 0; lane < LANES; lane++) {
                     if (from + lane < rows) {
-                        lanes[lane].read(row(from + lane));
+                        lanes[lane].read(row(from + lane), first, first + count);
                     } else {
                         lanes[lane].empty();
                     }
@@ -237,26 +243,26 @@ public final class Swell implements WeightFormat {
             /// The base of the window after the one at `base`: the lowest column that is not served yet, if that is within
             /// reach; the number of columns if all are served.
             private int after(int base) {
-                int lowest = columns;
+                int lowest = count;
                 for (int lane = 0; lane < LANES; lane++) {
                     lowest = Math.min(lowest, lanes[lane].column(next[lane]));
                 }
-                return lowest < columns ? Math.min(lowest, base + REACH) : columns;
+                return lowest < count ? Math.min(lowest, base + REACH) : count;
             }
 
             /// The steps that the slice takes.
             int count() {
-                int count = 0;
-                for (int base = after(0); base < columns; base = after(base)) {
-                    int end = Math.min(columns, base + window);
+                int taken = 0;
+                for (int base = after(0); base < count; base = after(base)) {
+                    int end = Math.min(count, base + window);
                     for (int step = 0; step < TOGETHER; step++) {
                         for (int lane = 0; lane < LANES; lane++) {
                             next[lane] += lanes[lane].column(next[lane]) < end ? 1 : 0;
                         }
                     }
-                    count += TOGETHER;
+                    taken += TOGETHER;
                 }
-                return count;
+                return taken;
             }
 
             /// Writes all steps, to blocks `first` to `last`; the filling of the last one keeps the last base.
@@ -268,7 +274,7 @@ public final class Swell implements WeightFormat {
                     for (int step = 0; step < steps; step++) {
                         if (step % TOGETHER == 0) {
                             int after = after(base);
-                            int move = after < columns ? after - base : 0;
+                            int move = after < count ? after - base : 0;
                             base += move;
                             Raw.ALL.set(Raw.SHORT, baseAt(block, step), (short) base);
                             moves |= (long) move << step % WORD_STEPS / TOGETHER * SwellPairs.MOVE;
@@ -283,7 +289,7 @@ public final class Swell implements WeightFormat {
             }
 
             private void serve(int base, long block, int step) {
-                int end = Math.min(columns, base + window);
+                int end = Math.min(count, base + window);
                 int shift = field(step);
                 long at = value(block, 0, step);
                 for (int lane = 0; lane < LANES; lane++) {
@@ -378,51 +384,62 @@ public final class Swell implements WeightFormat {
         }
 
         @Override
-        public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
-            long xs = Raw.address(x, 4L * (columns + window));
-            long ys = Raw.address(y, 4L * rows);
+        public void multiply(MemorySegment xMemory, MemorySegment yMemory, int from, int to) {
+            long x = Raw.address(xMemory, input().bytes(columns));
+            long y = Raw.address(yMemory, 4L * rows);
             long result = SwellKernels.RESULT.get().address();
-            for (int place = from; place < to; place += LANES) {
-                if (!VectorCheck.compiled()) {
-                    scalar(place, Math.min(to, place + LANES), xs, ys);
-                    continue;
+            for (int band = from; band < to; band = strips.bandEnd(band)) {
+                int end = Math.min(to, strips.bandEnd(band));
+                for (int strip = 0; strip < strips.count(); strip++) {
+                    long stripX = x + input().offset(strips.first(strip));
+                    for (int place = band; place < end; place += LANES) {
+                        int last = Math.min(end, place + LANES);
+                        int slice = strips.index(place, strip);
+                        if (VectorCheck.compiled()) {
+                            run(slice, stripX, result);
+                            store(place, last, strip > 0, result, y);
+                        } else {
+                            scalar(place, last, slice, strip > 0, stripX, y);
+                        }
+                    }
                 }
-                long start = starts[place / LANES];
-                long begin = blocks + start * blockBytes;
-                long end = blocks + starts[place / LANES + 1] * blockBytes;
-                run(begin, end, baseAt(start, 0), xs, result);
-                store(place, Math.min(to, place + LANES), result, ys);
             }
         }
 
-        /// The sums of places `from` to `to` to where their rows belong.
-        private void store(int from, int to, long result, long y) {
+        /// The sums of places `from` to `to` to where their rows belong, added to what is there if there are `more`.
+        private void store(int from, int to, boolean more, long result, long y) {
             float scale = scales == null ? Weights.scale(dtype) : Weights.TOP_BYTE_SCALE;
             if (order == null && to - from == LANES) {
-                SwellKernels.store(result, scale, scales, from, y + 4L * from);
+                SwellKernels.store(result, scale, scales, from, more, y + 4L * from);
                 return;
             }
             for (int place = from; place < to; place++) {
                 int row = row(place);
                 float factor = scales == null ? scale : scale * scales[row];
-                Raw.ALL.set(Raw.FLOAT, y + 4L * row, factor * Raw.ALL.get(Raw.FLOAT, result + 4L * (place - from)));
+                put(factor * Raw.ALL.get(Raw.FLOAT, result + 4L * (place - from)), more, y + 4L * row);
             }
         }
 
-        /// Blocks `begin` to `end`, whose bases lie from `base` on.
-        private void run(long begin, long end, long base, long x, long result) {
+        private static void put(float sum, boolean more, long y) {
+            Raw.ALL.set(Raw.FLOAT, y, more ? Raw.ALL.get(Raw.FLOAT, y) + sum : sum);
+        }
+
+        /// A slice's sums; `x` is where the activations of its strip begin.
+        private void run(int slice, long x, long result) {
+            long begin = blocks + starts[slice] * blockBytes;
+            long end = blocks + starts[slice + 1] * blockBytes;
+            long base = baseAt(starts[slice], 0);
             float scale = Weights.scale(dtype);
             int shift = Weights.shift(dtype);
             int low = Weights.lowMask(dtype);
             int high = Weights.highMask(dtype);
             int top = Weights.TOP_BYTE;
             if (PAIRS) {
-                long lower = Input.halves(columns);
                 switch (dtype) {
-                    case F32 -> SwellPairs.f32(begin, end, x, lower, result);
-                    case I8 -> SwellPairs.bytes(begin, end, x, lower, top, result);
-                    case BF16 -> SwellPairs.bf16(begin, end, x, lower, result);
-                    case F16 -> SwellPairs.f16(begin, end, x, lower, scale, shift, low, high, result);
+                    case F32 -> SwellPairs.f32(begin, end, x, result);
+                    case I8 -> SwellPairs.bytes(begin, end, x, top, result);
+                    case BF16 -> SwellPairs.bf16(begin, end, x, result);
+                    case F16 -> SwellPairs.f16(begin, end, x, scale, shift, low, high, result);
                 }
                 return;
             }
@@ -439,21 +456,21 @@ public final class Swell implements WeightFormat {
             }
         }
 
-        private void scalar(int from, int to, long x, long y) {
+        private void scalar(int from, int to, int slice, boolean more, long x, long y) {
             for (int place = from; place < to; place++) {
                 float sum = 0;
-                for (long block = starts[place / LANES]; block < starts[place / LANES + 1]; block++) {
+                for (long block = starts[slice]; block < starts[slice + 1]; block++) {
                     for (int step = 0; step < steps; step++) {
                         long at = x + 4L * column(place % LANES, block, step);
                         sum += weight(place % LANES, block, step) * Raw.ALL.get(Raw.FLOAT, at);
                     }
                 }
                 int row = row(place);
-                Raw.ALL.set(Raw.FLOAT, y + 4L * row, scales == null ? sum : scales[row] * sum);
+                put(scales == null ? sum : scales[row] * sum, more, y + 4L * row);
             }
         }
 
-        /// Which column a lane has in a step of a block, counted over the whole matrix.
+        /// Which column of its strip a lane has in a step of a block.
         private int column(int lane, long block, int step) {
             int word = Raw.ALL.get(Raw.INT, word(blocks + block * blockBytes, lane, step));
             return base(block, step) + (word >>> field(step) & window - 1);
@@ -486,23 +503,31 @@ public final class Swell implements WeightFormat {
                         scatter.add(lane, row, target + 4L * (row - rowFrom) * stride);
                     }
                 }
-                long end = scatter.isEmpty() ? 0 : starts[place / LANES + 1];
-                for (long block = first(place, colFrom); block < end; block++) {
-                    for (int step = 0; step < steps; step++) {
-                        windows[step] = base(block, step) - colFrom;
-                    }
-                    if (windows[0] >= colTo - colFrom) {
-                        break;
-                    }
-                    scatter.block(blocks + block * blockBytes, windows, colTo - colFrom);
+                for (int strip = colFrom / strips.width(); !scatter.isEmpty() && strips.first(strip) < colTo; strip++) {
+                    int first = strips.first(strip);
+                    scatter(scatter, strips.index(place, strip), colFrom - first, colTo - first, windows);
                 }
             }
         }
 
-        /// The first block of a place's slice whose last window reaches `column`; bases ascend.
-        private long first(int place, int column) {
-            long low = starts[place / LANES];
-            long high = starts[place / LANES + 1];
+        /// What a slice has of the columns `from` to `to` of its strip, which may lie outside of it, to the panel that begins at
+        /// `from`.
+        private void scatter(Scatter scatter, int slice, int from, int to, int[] windows) {
+            for (long block = first(slice, from); block < starts[slice + 1]; block++) {
+                for (int step = 0; step < steps; step++) {
+                    windows[step] = base(block, step) - from;
+                }
+                if (windows[0] >= to - from) {
+                    break;
+                }
+                scatter.block(blocks + block * blockBytes, windows, to - from);
+            }
+        }
+
+        /// The first block of a slice whose last window reaches `column`; bases ascend.
+        private long first(int slice, int column) {
+            long low = starts[slice];
+            long high = starts[slice + 1];
             while (low < high) {
                 long middle = (low + high) >>> 1;
                 if (base(middle, steps - 1) + window <= column) {

@@ -37,14 +37,19 @@ final class SwellKernels {
 
     private SwellKernels() {}
 
-    /// A slice's sums, times `scale` and, if there are any, the rows' own scales from `row` on, to address `y`.
-    static void store(long result, float scale, float[] scales, int row, long y) {
+    /// A slice's sums, times `scale` and, if there are any, the rows' own scales from `row` on, to address `y`, added to what is
+    /// there if there are `more`.
+    static void store(long result, float scale, float[] scales, int row, boolean more, long y) {
         FloatVector sums = FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER);
         FloatVector factor = FloatVector.broadcast(F, scale);
         if (scales != null) {
             factor = FloatVector.fromArray(F, scales, row).mul(factor);
         }
-        sums.mul(factor).intoMemorySegment(Raw.ALL, y, Raw.ORDER);
+        FloatVector products = sums.mul(factor);
+        if (more) {
+            products = FloatVector.fromMemorySegment(F, Raw.ALL, y, Raw.ORDER).add(products);
+        }
+        products.intoMemorySegment(Raw.ALL, y, Raw.ORDER);
     }
 
     /// 8 or 4 lanes, bytes: as many columns, eight steps a word.

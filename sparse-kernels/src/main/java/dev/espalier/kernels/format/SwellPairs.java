@@ -1,5 +1,6 @@
 package dev.espalier.kernels.format;
 
+import dev.espalier.kernels.cpu.CpuLinear.Input;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import jdk.incubator.vector.FloatVector;
@@ -15,7 +16,7 @@ import jdk.incubator.vector.VectorSpecies;
 /// another their lower halves. Of a 32-bit lane's two halves the low one belongs to the first step and the high one to the
 /// second; put together they are the float32s themselves, bit by bit.
 ///
-/// `x` is the address of the upper halves and `lower` the bytes from there to the lower ones ([Input#HALVES]).
+/// `x` is the address of the upper halves ([Input#HALVES]).
 final class SwellPairs {
     /// Bits of how far a window lies from the one before.
     static final int MOVE = 10;
@@ -37,7 +38,7 @@ final class SwellPairs {
     private SwellPairs() {}
 
     /// BF16.
-    static void bf16(long begin, long end, long x, long lower, long result) {
+    static void bf16(long begin, long end, long x, long result) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
@@ -58,7 +59,7 @@ final class SwellPairs {
             index = words;
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
@@ -72,7 +73,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 5);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
@@ -86,7 +87,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 10);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
@@ -102,7 +103,7 @@ final class SwellPairs {
     }
 
     /// F16: its bits become 2⁻¹¹² of the value, see [Weights].
-    static void f16(long begin, long end, long x, long lower, float scale, int shift, int low, int high, long result) {
+    static void f16(long begin, long end, long x, float scale, int shift, int low, int high, long result) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
@@ -123,7 +124,7 @@ final class SwellPairs {
             index = words;
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
@@ -146,7 +147,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 5);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
@@ -169,7 +170,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 10);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
@@ -194,7 +195,7 @@ final class SwellPairs {
     }
 
     /// F32.
-    static void f32(long begin, long end, long x, long lower, long result) {
+    static void f32(long begin, long end, long x, long result) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
@@ -214,7 +215,7 @@ final class SwellPairs {
             index = words;
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 64, Raw.ORDER);
@@ -227,7 +228,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 5);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 192, Raw.ORDER);
@@ -240,7 +241,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 10);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 320, Raw.ORDER);
@@ -255,7 +256,7 @@ final class SwellPairs {
     }
 
     /// Bytes: two words a block.
-    static void bytes(long begin, long end, long x, long lower, int topByte, long result) {
+    static void bytes(long begin, long end, long x, int topByte, long result) {
         IntVector top = IntVector.broadcast(I, topByte);
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
@@ -277,7 +278,7 @@ final class SwellPairs {
             index = words;
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
@@ -291,7 +292,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 5);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
@@ -304,7 +305,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 10);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
@@ -320,7 +321,7 @@ final class SwellPairs {
             index = words;
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
@@ -333,7 +334,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 5);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 256, Raw.ORDER);
@@ -347,7 +348,7 @@ final class SwellPairs {
             index = words.lanewise(VectorOperators.LSHR, 10);
             h = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at, Raw.ORDER))
                     .reinterpretAsInts();
-            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + lower, Raw.ORDER))
+            l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();

@@ -44,11 +44,39 @@ public final class Sums {
 
     /// Writes `scale` times the lane sum of the first `rows` accumulators at `scratch` to float32 values from address `y` on.
     public static void fold(long scratch, int rows, float scale, long y) {
+        fold(scratch, rows, scale, false, y);
+    }
+
+    /// The same, added to what is there if there are `more`.
+    public static void fold(long scratch, int rows, float scale, boolean more, long y) {
         for (int row = 0; row < rows; row++) {
             float sum = VECTORS && LANES <= 16
                     ? vectorSum(scratch + (long) row * STRIDE)
                     : scalarSum(scratch + (long) row * STRIDE);
-            Raw.ALL.set(Raw.FLOAT, y + row * 4L, scale * sum);
+            long at = y + row * 4L;
+            Raw.ALL.set(Raw.FLOAT, at, more ? Raw.ALL.get(Raw.FLOAT, at) + scale * sum : scale * sum);
+        }
+    }
+
+    /// Adds `count` float32 values at address `from` to those at `to`.
+    public static void add(long from, long to, int count) {
+        int i = 0;
+        for (; VECTORS && i + LANES <= count; i += LANES) {
+            FloatVector more = FloatVector.fromMemorySegment(F, Raw.ALL, from + 4L * i, Raw.ORDER);
+            FloatVector sum = FloatVector.fromMemorySegment(F, Raw.ALL, to + 4L * i, Raw.ORDER);
+            sum.add(more).intoMemorySegment(Raw.ALL, to + 4L * i, Raw.ORDER);
+        }
+        for (; i < count; i++) {
+            float sum = Raw.ALL.get(Raw.FLOAT, to + 4L * i) + Raw.ALL.get(Raw.FLOAT, from + 4L * i);
+            Raw.ALL.set(Raw.FLOAT, to + 4L * i, sum);
+        }
+    }
+
+    /// Writes the first `count` of `sums` to address `y`, added to what is there if there are `more`.
+    public static void put(float[] sums, int count, boolean more, long y) {
+        for (int row = 0; row < count; row++) {
+            long at = y + 4L * row;
+            Raw.ALL.set(Raw.FLOAT, at, more ? Raw.ALL.get(Raw.FLOAT, at) + sums[row] : sums[row]);
         }
     }
 
