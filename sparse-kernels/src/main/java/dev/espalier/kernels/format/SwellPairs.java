@@ -61,7 +61,6 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
@@ -75,7 +74,6 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
@@ -89,7 +87,6 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
@@ -126,7 +123,6 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16)
                     .or(l.and(LOW))
@@ -149,7 +145,6 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16)
                     .or(l.and(LOW))
@@ -172,7 +167,6 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16)
                     .or(l.and(LOW))
@@ -217,7 +211,6 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
@@ -230,7 +223,6 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 192, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
@@ -243,7 +235,6 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 320, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
@@ -262,6 +253,9 @@ final class SwellPairs {
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
+        // Vectors and not numbers: this is as much as C2 inlines into one method.
+        IntVector upper = IntVector.broadcast(I, HIGH);
+        IntVector lower = IntVector.broadcast(I, LOW);
         long at = x;
         long ahead = 0;
         for (long p = begin; p != end; p += 5 * 64) {
@@ -280,12 +274,11 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
-            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
+            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-            t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
+            t = h.and(upper).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             at += moves >>> 9 & MOVES;
@@ -295,10 +288,10 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
-            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
+            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
             a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-            t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
+            t = h.and(upper).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             at += moves >>> 19 & MOVES;
@@ -307,12 +300,11 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
-            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
+            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-            t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
+            t = h.and(upper).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             words = ShortVector.fromMemorySegment(S, Raw.ALL, p + 64, Raw.ORDER);
@@ -324,10 +316,10 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
-            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
+            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
             a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-            t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
+            t = h.and(upper).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             at += moves >>> 9 & MOVES;
@@ -336,12 +328,11 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
-
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 256, Raw.ORDER);
-            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
+            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-            t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
+            t = h.and(upper).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             at += moves >>> 19 & MOVES;
@@ -351,10 +342,10 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
 
-            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
+            t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
             a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-            t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
+            t = h.and(upper).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
