@@ -23,7 +23,7 @@ import jdk.incubator.vector.VectorSpecies;
 /// Any mask, one bit a weight, and the kept values as bytes with one scale a row ([Int8]); not exact.
 ///
 /// Rows are taken in blocks of 8, columns in groups of 64. Masks and values are two streams in the same order: block by
-/// block, in a block group by group, in a group row by row.
+/// block as [Strips] has them, in a block group by group, in a group row by row.
 ///
 /// ```
 ///             group 0                             group 1

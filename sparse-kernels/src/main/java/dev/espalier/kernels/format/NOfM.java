@@ -37,7 +37,7 @@ import jdk.incubator.vector.VectorSpecies;
 /// that fits a vector takes one permutation; there an odd N is stored as 2N:2M (1:4 as 2:8), so that two steps of a pair
 /// always lie in one group. Up to four vectors (64 columns with AVX-512) take two permutations of two vectors each and a
 /// choice: that is k:64, much looser than 2:4 and as regular, since every row keeps k of each 64 columns and nothing has to
-/// be filled up. Larger M up to 256 is scalar code.
+/// be filled up. Larger M up to 256 is scalar code. Slices lie in the order of [Strips] where a strip is a whole number of blocks.
 ///
 /// In `N:M-int8`, which is not exact, values are bytes with one scale a row ([Int8]).
 public final class NOfM implements WeightFormat {
