@@ -447,11 +447,18 @@ public final class Swell implements WeightFormat {
             switch (dtype) {
                 case F32 -> SwellKernels.near32(begin, end, base, x, result);
                 case I8 -> SwellKernels.bytes(begin, end, base, x, top, result);
-                case BF16, F16 -> {
+                case BF16 -> {
                     if (window == LANES) {
-                        SwellKernels.near16(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.nearBf16(begin, end, base, x, high, result);
                     } else {
-                        SwellKernels.far16(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.farBf16(begin, end, base, x, high, result);
+                    }
+                }
+                case F16 -> {
+                    if (window == LANES) {
+                        SwellKernels.nearF16(begin, end, base, x, scale, shift, low, high, result);
+                    } else {
+                        SwellKernels.farF16(begin, end, base, x, scale, shift, low, high, result);
                     }
                 }
             }

@@ -14,7 +14,7 @@ import jdk.incubator.vector.VectorSpecies;
 /// The inner loops of [Swell] with 8 or 4 lanes: blocks `begin` to `end` of one slice, whose bases lie from `bases` on, times the
 /// activations at `x`; the sums, one a lane, go to `result`. With 16 lanes: [SwellPairs].
 ///
-/// No instruction looks lanes up in two vectors here: where a window is two vectors wide both are permuted, and the index's
+/// A lookup takes an index modulo the number of lanes. No instruction looks lanes up in two vectors here: where a window is two vectors wide both are permuted, and the index's
 /// highest bit, moved to the sign, chooses.
 final class SwellKernels {
     /// Rows of a slice. 16 only where 16-bit lanes are looked up as well as 32-bit ones (AVX512BW).
@@ -71,50 +71,42 @@ final class SwellKernels {
             FloatVector w;
             FloatVector t;
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
-            t = words.and(15)
-                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+            t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
             t = words.lanewise(VectorOperators.LSHR, 4)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             t = words.lanewise(VectorOperators.LSHR, 8)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
             a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
             t = words.lanewise(VectorOperators.LSHR, 12)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
                     .reinterpretAsFloats();
             w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
             t = words.lanewise(VectorOperators.LSHR, 20)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             t = words.lanewise(VectorOperators.LSHR, 24)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
             a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
             t = words.lanewise(VectorOperators.LSHR, 28)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
                     .reinterpretAsFloats();
             w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
@@ -124,8 +116,73 @@ final class SwellKernels {
         Ahead.keep(ahead);
     }
 
-    /// 8 or 4 lanes, 16-bit values: as many columns.
-    static void near16(
+    /// 8 or 4 lanes, BF16: as many columns.
+    static void nearBf16(long begin, long end, long bases, long x, int high, long result) {
+        FloatVector a0 = FloatVector.zero(F);
+        FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
+        long bp = bases;
+        long ahead = 0;
+        for (long p = begin; p != end; p += 5 * VECTOR) {
+            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+            IntVector v;
+            long b = Raw.ALL.get(Raw.LONG, bp);
+            long c = Raw.ALL.get(Raw.LONG, bp + 8);
+            bp += 16;
+            FloatVector w;
+            FloatVector t;
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
+            t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            t = words.lanewise(VectorOperators.LSHR, 4)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = v.and(high).reinterpretAsFloats();
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 8)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            t = words.lanewise(VectorOperators.LSHR, 12)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = v.and(high).reinterpretAsFloats();
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 16)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            t = words.lanewise(VectorOperators.LSHR, 20)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = v.and(high).reinterpretAsFloats();
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+            t = words.lanewise(VectorOperators.LSHR, 24)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            t = words.lanewise(VectorOperators.LSHR, 28)
+                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
+                    .reinterpretAsFloats();
+            w = v.and(high).reinterpretAsFloats();
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+        }
+        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        Ahead.keep(ahead);
+    }
+
+    /// 8 or 4 lanes, F16: as many columns.
+    static void nearF16(
             long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
@@ -143,8 +200,7 @@ final class SwellKernels {
             FloatVector w;
             FloatVector t;
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
-            t = words.and(15)
-                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+            t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats()
                     .mul(scale);
             w = v.lanewise(VectorOperators.LSHL, 16)
@@ -153,7 +209,6 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
             t = words.lanewise(VectorOperators.LSHR, 4)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats()
                     .mul(scale);
@@ -161,7 +216,6 @@ final class SwellKernels {
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 8)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats()
                     .mul(scale);
@@ -171,7 +225,6 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
             t = words.lanewise(VectorOperators.LSHR, 12)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
                     .reinterpretAsFloats()
                     .mul(scale);
@@ -179,7 +232,6 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats()
                     .mul(scale);
@@ -189,7 +241,6 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
             t = words.lanewise(VectorOperators.LSHR, 20)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats()
                     .mul(scale);
@@ -197,7 +248,6 @@ final class SwellKernels {
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 24)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats()
                     .mul(scale);
@@ -207,7 +257,6 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
             t = words.lanewise(VectorOperators.LSHR, 28)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
                     .reinterpretAsFloats()
                     .mul(scale);
@@ -235,49 +284,41 @@ final class SwellKernels {
             bp += 16;
             FloatVector t;
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + VECTOR, Raw.ORDER);
-            t = words.and(15)
-                    .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
+            t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 4)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 8)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 12)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
                     .reinterpretAsFloats();
             a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 20)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 24)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 28)
-                    .and(15)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
                     .reinterpretAsFloats();
             a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
@@ -286,8 +327,108 @@ final class SwellKernels {
         Ahead.keep(ahead);
     }
 
-    /// 8 or 4 lanes, 16-bit values: twice as many columns.
-    static void far16(
+    /// 8 or 4 lanes, BF16: twice as many columns.
+    static void farBf16(long begin, long end, long bases, long x, int high, long result) {
+        FloatVector a0 = FloatVector.zero(F);
+        FloatVector a1 = FloatVector.zero(F);
+        FloatVector a2 = FloatVector.zero(F);
+        FloatVector a3 = FloatVector.zero(F);
+        long bp = bases;
+        long ahead = 0;
+        for (long p = begin; p != end; p += 5 * VECTOR) {
+            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+            IntVector v;
+            long b = Raw.ALL.get(Raw.LONG, bp);
+            long c = Raw.ALL.get(Raw.LONG, bp + 8);
+            bp += 16;
+            FloatVector w;
+            FloatVector t;
+            IntVector index;
+            long at;
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
+            at = x + 4 * (b & 0xffff);
+            index = words;
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats();
+            w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            at = x + 4 * (b >>> 16 & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 4);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats();
+            w = v.and(high).reinterpretAsFloats();
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+            at = x + 4 * (b >>> 32 & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 8);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats();
+            w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            at = x + 4 * (b >>> 48);
+            index = words.lanewise(VectorOperators.LSHR, 12);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats();
+            w = v.and(high).reinterpretAsFloats();
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+            at = x + 4 * (c & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 16);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats();
+            w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+            a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+            at = x + 4 * (c >>> 16 & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 20);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats();
+            w = v.and(high).reinterpretAsFloats();
+            a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+            at = x + 4 * (c >>> 32 & 0xffff);
+            index = words.lanewise(VectorOperators.LSHR, 24);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats();
+            w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+            a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+            at = x + 4 * (c >>> 48);
+            index = words.lanewise(VectorOperators.LSHR, 28);
+            t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
+                    .blend(
+                            index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at + VECTOR, Raw.ORDER)),
+                            index.lanewise(VectorOperators.LSHL, FAR).compare(VectorOperators.LT, 0))
+                    .reinterpretAsFloats();
+            w = v.and(high).reinterpretAsFloats();
+            a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+        }
+        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        Ahead.keep(ahead);
+    }
+
+    /// 8 or 4 lanes, F16: twice as many columns.
+    static void farF16(
             long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
