@@ -7,6 +7,7 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
+import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -68,7 +69,7 @@ public final class Bitmask implements WeightFormat {
     }
 
     /// The packed matrix.
-    private static final class Packed implements CpuLinear {
+    private static final class Packed implements CpuLinear, Strips.Matrix {
         private final Arena arena = Arena.ofShared();
         private final DType dtype;
         private final int rows;
@@ -94,7 +95,7 @@ public final class Bitmask implements WeightFormat {
             stripGroups = strips.width() / GROUP;
             stripStarts = stripGroups / GROUPS_A_START;
             int blocks = Math.ceilDiv(rows, BLOCK);
-            masks = Ahead.allocate(Math.max(1, 4L * BLOCK * blocks * groups), arena)
+            masks = Memory.allocate(Math.max(1, 4L * BLOCK * blocks * groups), arena)
                     .address();
             nonZeros = writeMasks(dense);
             values = Ahead.allocate(nonZeros * dtype.bytes() + 64, arena).address();
@@ -208,34 +209,32 @@ public final class Bitmask implements WeightFormat {
         public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
             long xs = Raw.address(x, input().bytes(columns));
             long ys = Raw.address(y, 4L * to);
-            for (int band = from; band < to; band = strips.bandEnd(band)) {
-                int end = Math.min(to, strips.bandEnd(band));
-                for (int strip = 0; strip < strips.count(); strip++) {
-                    long stripX = xs + input().offset(strips.first(strip));
-                    for (int row = band; row < end; row += BLOCK) {
-                        block(row, Math.min(BLOCK, end - row), strip, stripX, ys + 4L * row);
-                    }
-                }
+            if (groups == 0) {
+                Raw.ALL.asSlice(ys + 4L * from, 4L * (to - from)).fill((byte) 0);
+                return;
             }
+            strips.multiply(this, input(), from, to, xs, ys);
         }
 
-        /// The products of `count` rows from `row` on with a strip of x.
-        private void block(int row, int count, int strip, long x, long y) {
-            if (groups == 0) {
-                Raw.ALL.asSlice(y, 4L * count).fill((byte) 0);
-                return;
-            }
-            int group = strip * stripGroups;
-            long begin = mask(row, group);
-            long end = begin + 4L * BLOCK * groups(strip);
-            long value = start(row, group);
-            if (!Kernel.EXPANDS) {
-                scalar(begin, end, value, x, strip > 0, y, count);
-                return;
-            }
+        @Override
+        public void multiplyStrip(int strip, int from, int to, long x, long y) {
             long sums = Sums.scratch();
-            run(begin, end, value, x, sums);
-            Sums.fold(sums, count, Weights.scale(dtype), strip > 0, y);
+            float scale = Weights.scale(dtype);
+            long begin = mask(from, strip * stripGroups);
+            int index = strips.index(from, strip);
+            for (int row = from; row < to; row += BLOCK) {
+                int count = Math.min(BLOCK, to - row);
+                long end = begin + 4L * BLOCK * groups(strip);
+                long value = starts[index * stripStarts];
+                if (Kernel.EXPANDS) {
+                    run(begin, end, value, x, sums);
+                    Sums.fold(sums, count, scale, strip > 0, y + 4L * row);
+                } else {
+                    scalar(begin, end, value, x, strip > 0, y + 4L * row, count);
+                }
+                begin = end;
+                index++;
+            }
         }
 
         private void run(long begin, long end, long value, long x, long sums) {

@@ -7,6 +7,7 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
+import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -77,7 +78,7 @@ public final class BitmaskInt8 implements WeightFormat {
     }
 
     /// The packed matrix.
-    private static final class Packed implements CpuLinear {
+    private static final class Packed implements CpuLinear, Strips.Matrix {
         private final Arena arena = Arena.ofShared();
         private final int rows;
         private final int columns;
@@ -104,7 +105,7 @@ public final class BitmaskInt8 implements WeightFormat {
             stripGroups = strips.width() / GROUP;
             stripStarts = stripGroups / GROUPS_A_START;
             int blocks = Math.ceilDiv(rows, BLOCK);
-            masks = Ahead.allocate(Math.max(1, MASK_BYTES * BLOCK * blocks * groups), arena)
+            masks = Memory.allocate(Math.max(1, MASK_BYTES * BLOCK * blocks * groups), arena)
                     .address();
             nonZeros = writeMasks(bytes);
             values = Ahead.allocate(nonZeros + 64, arena).address();
@@ -217,41 +218,44 @@ public final class BitmaskInt8 implements WeightFormat {
         public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
             long xs = Raw.address(x, input().bytes(columns));
             long ys = Raw.address(y, 4L * to);
-            for (int band = from; band < to; band = strips.bandEnd(band)) {
-                int end = Math.min(to, strips.bandEnd(band));
-                for (int strip = 0; strip < strips.count(); strip++) {
-                    long stripX = xs + input().offset(strips.first(strip));
-                    for (int row = band; row < end; row += BLOCK) {
-                        block(row, Math.min(BLOCK, end - row), strip, stripX, ys + 4L * row);
-                    }
-                }
-                for (int row = band; row < end; row++) {
-                    Raw.ALL.set(Raw.FLOAT, ys + 4L * row, scales[row] * Raw.ALL.get(Raw.FLOAT, ys + 4L * row));
-                }
+            if (groups == 0) {
+                Raw.ALL.asSlice(ys + 4L * from, 4L * (to - from)).fill((byte) 0);
+                return;
+            }
+            strips.multiply(this, input(), from, to, xs, ys);
+            for (int row = from; row < to; row++) {
+                Raw.ALL.set(Raw.FLOAT, ys + 4L * row, scales[row] * Raw.ALL.get(Raw.FLOAT, ys + 4L * row));
             }
         }
 
-        /// The products of `count` rows from `row` on with a strip of x, without the rows' scales.
-        private void block(int row, int count, int strip, long x, long y) {
-            if (groups == 0) {
-                Raw.ALL.asSlice(y, 4L * count).fill((byte) 0);
-                return;
-            }
-            int group = strip * stripGroups;
-            long begin = mask(row, group);
-            long end = begin + MASK_BYTES * BLOCK * groups(strip);
-            long value = start(row, group);
-            if (!Kernel.EXPANDS) {
-                scalar(begin, end, value, x, strip > 0, y, count);
-                return;
-            }
+        /// Without the rows' scales.
+        @Override
+        public void multiplyStrip(int strip, int from, int to, long x, long y) {
             long sums = Sums.scratch();
+            float scale = Kernel.WIDE ? Weights.TOP_BYTE_SCALE : 1f;
+            long begin = mask(from, strip * stripGroups);
+            int index = strips.index(from, strip);
+            for (int row = from; row < to; row += BLOCK) {
+                int count = Math.min(BLOCK, to - row);
+                long end = begin + MASK_BYTES * BLOCK * groups(strip);
+                long value = starts[index * stripStarts];
+                if (Kernel.EXPANDS) {
+                    run(begin, end, value, x, sums);
+                    Sums.fold(sums, count, scale, strip > 0, y + 4L * row);
+                } else {
+                    scalar(begin, end, value, x, strip > 0, y + 4L * row, count);
+                }
+                begin = end;
+                index++;
+            }
+        }
+
+        private static void run(long begin, long end, long value, long x, long sums) {
             if (Kernel.WIDE) {
                 Kernel.wide(begin, end, value, x, Weights.TOP_BYTE, sums);
             } else {
                 Kernel.narrow(begin, end, value, x, sums);
             }
-            Sums.fold(sums, count, Kernel.WIDE ? Weights.TOP_BYTE_SCALE : 1f, strip > 0, y);
         }
 
         /// The same without vectors.

@@ -140,7 +140,7 @@ public final class NOfM implements WeightFormat {
     }
 
     /// The packed matrix.
-    private static final class Packed implements CpuLinear {
+    private static final class Packed implements CpuLinear, Strips.Matrix {
         private final Arena arena = Arena.ofShared();
         private final NOfM format;
         private final DType dtype;
@@ -303,29 +303,27 @@ public final class NOfM implements WeightFormat {
                 scalar(from, to, xs, ys);
                 return;
             }
-            for (int band = from; band < to; band = strips.bandEnd(band)) {
-                int end = Math.min(to, strips.bandEnd(band));
-                for (int strip = 0; strip < strips.count(); strip++) {
-                    for (int row = band; row < end; row += LANES) {
-                        slice(row, Math.min(LANES, end - row), strip, xs, ys + 4L * row);
-                    }
-                }
-                for (int row = band; scales != null && row < end; row++) {
-                    Raw.ALL.set(Raw.FLOAT, ys + 4L * row, scales[row] * Raw.ALL.get(Raw.FLOAT, ys + 4L * row));
-                }
+            strips.multiply(this, input(), from, to, xs, ys);
+            for (int row = from; scales != null && row < to; row++) {
+                Raw.ALL.set(Raw.FLOAT, ys + 4L * row, scales[row] * Raw.ALL.get(Raw.FLOAT, ys + 4L * row));
             }
         }
 
-        /// The products of `count` rows from `row` on with a strip of x.
-        private void slice(int row, int count, int strip, long x, long y) {
+        /// Without the rows' scales.
+        @Override
+        public void multiplyStrip(int strip, int from, int to, long x, long y) {
             long result = Kernel.RESULT.get().address();
-            long begin = block(row, strip * stripBlocks);
-            long end = begin + Math.min(stripBlocks, blocks - strip * stripBlocks) * blockBytes;
-            run(begin, end, x + input().offset(strips.first(strip)), strips.columns(strip), result);
-            if (strip > 0) {
-                Sums.add(result, y, count);
-            } else {
-                MemorySegment.copy(Raw.ALL, result, Raw.ALL, y, 4L * count);
+            long bytes = Math.min(stripBlocks, blocks - strip * stripBlocks) * blockBytes;
+            long begin = block(from, strip * stripBlocks);
+            for (int row = from; row < to; row += LANES) {
+                int count = Math.min(LANES, to - row);
+                run(begin, begin + bytes, x, strips.columns(strip), result);
+                if (strip > 0) {
+                    Sums.add(result, y + 4L * row, count);
+                } else {
+                    MemorySegment.copy(Raw.ALL, result, Raw.ALL, y + 4L * row, 4L * count);
+                }
+                begin += bytes;
             }
         }
 

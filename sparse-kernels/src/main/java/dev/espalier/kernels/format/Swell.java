@@ -5,6 +5,7 @@ import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.VectorCheck;
+import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -125,7 +126,7 @@ public final class Swell implements WeightFormat {
     }
 
     /// The packed matrix.
-    private static final class Packed implements CpuLinear {
+    private static final class Packed implements CpuLinear, Strips.Matrix {
         private final Arena arena = Arena.ofShared();
         private final Swell format;
         private final DType dtype;
@@ -172,7 +173,7 @@ public final class Swell implements WeightFormat {
                 slice.read(place, strip);
                 starts[i + 1] = starts[i] + Math.ceilDiv(slice.count(), steps);
             });
-            bases = Ahead.allocate(Math.max(1, starts[slices] * steps / TOGETHER * 2), arena)
+            bases = Memory.allocate(Math.max(1, starts[slices] * steps / TOGETHER * 2), arena)
                     .address();
             blocks = Ahead.allocate(Math.max(1, starts[slices] * blockBytes), arena)
                     .address();
@@ -219,7 +220,7 @@ public final class Swell implements WeightFormat {
         private final class Slice {
             private final KeptRow[] lanes = new KeptRow[LANES];
             /// Columns of the strip.
-            private int count;
+            private int stripColumns;
             private final int[] next = new int[LANES];
             private final int[] words = new int[LANES];
 
@@ -230,10 +231,10 @@ public final class Swell implements WeightFormat {
             /// Begins the slice at place `from` of a strip; columns count from the strip's first one.
             void read(int from, int strip) {
                 int first = strips.first(strip);
-                count = strips.columns(strip);
+                stripColumns = strips.columns(strip);
                 for (int lane = 0; lane < LANES; lane++) {
                     if (from + lane < rows) {
-                        lanes[lane].read(row(from + lane), first, first + count);
+                        lanes[lane].read(row(from + lane), first, first + stripColumns);
                     } else {
                         lanes[lane].empty();
                     }
@@ -244,18 +245,18 @@ public final class Swell implements WeightFormat {
             /// The base of the window after the one at `base`: the lowest column that is not served yet, if that is within
             /// reach; the number of columns if all are served.
             private int after(int base) {
-                int lowest = count;
+                int lowest = stripColumns;
                 for (int lane = 0; lane < LANES; lane++) {
                     lowest = Math.min(lowest, lanes[lane].column(next[lane]));
                 }
-                return lowest < count ? Math.min(lowest, base + REACH) : count;
+                return lowest < stripColumns ? Math.min(lowest, base + REACH) : stripColumns;
             }
 
             /// The steps that the slice takes.
             int count() {
                 int taken = 0;
-                for (int base = after(0); base < count; base = after(base)) {
-                    int end = Math.min(count, base + window);
+                for (int base = after(0); base < stripColumns; base = after(base)) {
+                    int end = Math.min(stripColumns, base + window);
                     for (int step = 0; step < TOGETHER; step++) {
                         for (int lane = 0; lane < LANES; lane++) {
                             next[lane] += lanes[lane].column(next[lane]) < end ? 1 : 0;
@@ -275,7 +276,7 @@ public final class Swell implements WeightFormat {
                     for (int step = 0; step < steps; step++) {
                         if (step % TOGETHER == 0) {
                             int after = after(base);
-                            int move = after < count ? after - base : 0;
+                            int move = after < stripColumns ? after - base : 0;
                             base += move;
                             Raw.ALL.set(Raw.SHORT, baseAt(block, step), (short) base);
                             moves |= (long) move << step % WORD_STEPS / TOGETHER * SwellPairs.MOVE;
@@ -290,7 +291,7 @@ public final class Swell implements WeightFormat {
             }
 
             private void serve(int base, long block, int step) {
-                int end = Math.min(count, base + window);
+                int end = Math.min(stripColumns, base + window);
                 int shift = field(step);
                 long at = value(block, 0, step);
                 for (int lane = 0; lane < LANES; lane++) {
@@ -385,25 +386,26 @@ public final class Swell implements WeightFormat {
         }
 
         @Override
-        public void multiply(MemorySegment xMemory, MemorySegment yMemory, int from, int to) {
-            long x = Raw.address(xMemory, input().bytes(columns));
-            long y = Raw.address(yMemory, 4L * rows);
+        public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
+            long xs = Raw.address(x, input().bytes(columns));
+            long ys = Raw.address(y, 4L * rows);
+            strips.multiply(this, input(), from, to, xs, ys);
+        }
+
+        /// The products of places: their rows lie in the same band.
+        @Override
+        public void multiplyStrip(int strip, int from, int to, long x, long y) {
             long result = SwellKernels.RESULT.get().address();
-            for (int band = from; band < to; band = strips.bandEnd(band)) {
-                int end = Math.min(to, strips.bandEnd(band));
-                for (int strip = 0; strip < strips.count(); strip++) {
-                    long stripX = x + input().offset(strips.first(strip));
-                    for (int place = band; place < end; place += LANES) {
-                        int last = Math.min(end, place + LANES);
-                        int slice = strips.index(place, strip);
-                        if (VectorCheck.compiled()) {
-                            run(slice, stripX, result);
-                            store(place, last, strip > 0, result, y);
-                        } else {
-                            scalar(place, last, slice, strip > 0, stripX, y);
-                        }
-                    }
+            int slice = strips.index(from, strip);
+            for (int place = from; place < to; place += LANES) {
+                int last = Math.min(to, place + LANES);
+                if (VectorCheck.compiled()) {
+                    run(slice, x, result);
+                    store(place, last, strip > 0, result, y);
+                } else {
+                    scalar(place, last, slice, strip > 0, x, y);
                 }
+                slice++;
             }
         }
 

@@ -14,8 +14,8 @@ import jdk.incubator.vector.VectorSpecies;
 /// The inner loops of [Swell] with 8 or 4 lanes: blocks `begin` to `end` of one slice, whose bases lie from `bases` on, times the
 /// activations at `x`; the sums, one a lane, go to `result`. With 16 lanes: [SwellPairs].
 ///
-/// A lookup takes an index modulo the number of lanes. No instruction looks lanes up in two vectors here: where a window is two vectors wide both are permuted, and the index's
-/// highest bit, moved to the sign, chooses.
+/// A lookup takes an index modulo the number of lanes. No instruction looks lanes up in two vectors here: where a window is
+/// two vectors wide both are permuted, and the index's highest bit, moved to the sign, chooses.
 final class SwellKernels {
     /// Rows of a slice. 16 only where 16-bit lanes are looked up as well as 32-bit ones (AVX512BW).
     static final int LANES = FloatVector.SPECIES_PREFERRED.length() < 16
