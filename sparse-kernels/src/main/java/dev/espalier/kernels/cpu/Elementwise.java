@@ -4,7 +4,6 @@ import dev.espalier.kernels.Backend.Activation;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
-import dev.espalier.kernels.simd.VectorCheck;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -312,107 +311,6 @@ final class Elementwise {
         VectorMask<Float> mask = F.indexInRange(0, count);
         FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, x + at * 4, ORDER, mask);
         VectorMath.exp(v.sub(max)).intoMemorySegment(Raw.ALL, x + at * 4, ORDER, mask);
-    }
-
-    /// Σ a[i] b[i].
-    static float dot(MemorySegment aMemory, long aAt, MemorySegment bMemory, long bAt, int count) {
-        long a = Raw.address(aMemory, (aAt + count) * 4);
-        long b = Raw.address(bMemory, (bAt + count) * 4);
-        if (!VectorCheck.compiled()) {
-            float sum = 0;
-            for (int c = 0; c < count; c++) {
-                sum += Raw.ALL.get(FLOAT, a + (aAt + c) * 4) * Raw.ALL.get(FLOAT, b + (bAt + c) * 4);
-            }
-            return sum;
-        }
-        FloatVector sum = FloatVector.zero(F);
-        int i = 0;
-        for (; i <= count - LANES; i += LANES) {
-            FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, a + (aAt + i) * 4, ORDER);
-            sum = FloatVector.fromMemorySegment(F, Raw.ALL, b + (bAt + i) * 4, ORDER)
-                    .mul(v)
-                    .add(sum);
-        }
-        float rest = VectorMath.sum(sum);
-        for (; i < count; i++) {
-            rest += Raw.ALL.get(FLOAT, a + (aAt + i) * 4) * Raw.ALL.get(FLOAT, b + (bAt + i) * 4);
-        }
-        return rest;
-    }
-
-    /// y[i] = Σ_p weights[p] · rows[p][i] over `rows` rows that lie `stride` floats apart; `count` floats a row.
-    static void weightedRows(
-            MemorySegment weightsMemory,
-            long weightsAt,
-            MemorySegment valuesMemory,
-            long at,
-            int stride,
-            int rows,
-            MemorySegment yMemory,
-            long yAt,
-            int count) {
-        long weights = Raw.address(weightsMemory, (weightsAt + rows) * 4);
-        long values = Raw.address(valuesMemory, (at + (rows - 1L) * stride + count) * 4);
-        long y = Raw.address(yMemory, (yAt + count) * 4);
-        if (!VectorCheck.compiled()) {
-            weightedRowsScalar(weights, weightsAt, values, at, stride, rows, y, yAt, count);
-            return;
-        }
-        int i = 0;
-        for (; i + 4 * LANES <= count; i += 4 * LANES) {
-            FloatVector a = FloatVector.zero(F);
-            FloatVector b = FloatVector.zero(F);
-            FloatVector c = FloatVector.zero(F);
-            FloatVector d = FloatVector.zero(F);
-            long p = (at + i) * 4;
-            for (int row = 0; row < rows; row++, p += stride * 4L) {
-                float w = Raw.ALL.get(FLOAT, weights + (weightsAt + row) * 4);
-                a = FloatVector.fromMemorySegment(F, Raw.ALL, values + p, ORDER)
-                        .mul(w)
-                        .add(a);
-                b = FloatVector.fromMemorySegment(F, Raw.ALL, values + p + LANES * 4L, ORDER)
-                        .mul(w)
-                        .add(b);
-                c = FloatVector.fromMemorySegment(F, Raw.ALL, values + p + LANES * 8L, ORDER)
-                        .mul(w)
-                        .add(c);
-                d = FloatVector.fromMemorySegment(F, Raw.ALL, values + p + LANES * 12L, ORDER)
-                        .mul(w)
-                        .add(d);
-            }
-            a.intoMemorySegment(Raw.ALL, y + (yAt + i) * 4, ORDER);
-            b.intoMemorySegment(Raw.ALL, y + (yAt + i + LANES) * 4, ORDER);
-            c.intoMemorySegment(Raw.ALL, y + (yAt + i + 2L * LANES) * 4, ORDER);
-            d.intoMemorySegment(Raw.ALL, y + (yAt + i + 3L * LANES) * 4, ORDER);
-        }
-        for (; i <= count - LANES; i += LANES) {
-            FloatVector a = FloatVector.zero(F);
-            for (int row = 0; row < rows; row++) {
-                float w = Raw.ALL.get(FLOAT, weights + (weightsAt + row) * 4);
-                a = FloatVector.fromMemorySegment(F, Raw.ALL, values + (at + i + (long) row * stride) * 4, ORDER)
-                        .mul(w)
-                        .add(a);
-            }
-            a.intoMemorySegment(Raw.ALL, y + (yAt + i) * 4, ORDER);
-        }
-        if (i < count) {
-            weightedRowsScalar(weights, weightsAt, values, at + i, stride, rows, y, yAt + i, count - i);
-        }
-    }
-
-    private static void weightedRowsScalar(
-            long weights, long weightsAt, long values, long at, int stride, int rows, long y, long yAt, int count) {
-        for (int i = 0; i < count; i++) {
-            Raw.ALL.set(FLOAT, y + (yAt + i) * 4, 0f);
-        }
-        for (int row = 0; row < rows; row++) {
-            float w = Raw.ALL.get(FLOAT, weights + (weightsAt + row) * 4);
-            long from = at + (long) row * stride;
-            for (int i = 0; i < count; i++) {
-                float sum = Raw.ALL.get(FLOAT, y + (yAt + i) * 4);
-                Raw.ALL.set(FLOAT, y + (yAt + i) * 4, sum + w * Raw.ALL.get(FLOAT, values + (from + i) * 4));
-            }
-        }
     }
 
     /// Rotates one head of `2 * half` floats: the pair (i, half + i) by the angle whose cosine and sine are

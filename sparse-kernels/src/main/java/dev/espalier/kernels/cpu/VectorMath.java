@@ -56,6 +56,14 @@ final class VectorMath {
         return v.add(v.rearrange(BY1)).lane(0);
     }
 
+    /// Folds two vectors into one: in the lanes of `high` the sums of `b`'s lanes and their partners, in the others those of `a`'s.
+    ///
+    /// @param high half of the lanes, none with its partner
+    /// @param across takes each lane to its partner and back
+    static FloatVector halves(FloatVector a, FloatVector b, VectorMask<Float> high, VectorShuffle<Float> across) {
+        return b.blend(a, high).rearrange(across).add(a.blend(b, high));
+    }
+
     /// eˣ to 2 units in the last place; 0 below -87.3, e⁸⁸ above 88, NaN for NaN.
     static FloatVector exp(FloatVector x) {
         FloatVector v = x.max(-88f).min(88f);

@@ -243,10 +243,10 @@ class CpuBackendTest {
 
     @Test
     void attentionEqualsFloat64ForFewAndManyTokens() {
-        int[][] shapes = {{4, 4, 16}, {4, 2, 8}, {6, 2, 20}, {3, 1, 64}};
+        int[][] shapes = {{4, 4, 16}, {4, 2, 8}, {6, 2, 20}, {3, 1, 64}, {5, 1, 80}, {2, 2, 128}};
         for (int[] s : shapes) {
             for (int tokens : new int[] {1, 3, 9, 140}) {
-                for (int past : new int[] {0, 5, 37}) {
+                for (int past : new int[] {0, 5, 37, 64, 203}) {
                     for (int window : new int[] {0, 4}) {
                         float cap = window == 0 ? 0f : 20f;
                         Attention shape = new Attention(s[0], s[1], s[2], 1 / (float) Math.sqrt(s[2]), cap, window);
