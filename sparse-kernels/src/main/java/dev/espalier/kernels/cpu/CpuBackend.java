@@ -29,9 +29,6 @@ import java.util.function.IntConsumer;
 /// The reference backend: the host's own memory, vectors, and a fixed team of threads.
 public final class CpuBackend implements Backend {
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
-    /// Up to this many tokens, as many GEMVs are faster than one GEMM.
-    private static final int FEW_TOKENS = 3;
-
     /// Rows of a loop over tokens shorter than this are not worth waking threads for.
     private static final int SERIAL_FLOATS = 1 << 14;
 
@@ -146,37 +143,33 @@ public final class CpuBackend implements Backend {
     @Override
     public void linear(Linear weight, Tensor bias, Tensor x, Tensor y) {
         require(weight, x, y);
-        if (many(x)) {
+        if (many(weight, x)) {
             MemorySegment shift = bias == null ? null : floats(bias, firstVector);
             gemm.linear(x.segment(), x.rows(), (CpuLinear) weight, shift, y.segment());
             return;
         }
-        for (int token = 0; token < x.rows(); token++) {
-            gemv.clear();
-            add(weight, x, y, token);
-            gemv.run(workers);
-            addBias(bias, y, token);
-        }
+        gemv.clear(x.rows());
+        add(weight, x, y);
+        gemv.run(workers);
+        addBias(bias, y);
     }
 
     @Override
     public void linear(LinearGroup group, Tensor x) {
-        if (many(x)) {
-            Backend.super.linear(group, x);
-            return;
-        }
         for (int i = 0; i < group.size(); i++) {
             require(group.weight(i), x, group.result(i));
+            if (many(group.weight(i), x)) {
+                Backend.super.linear(group, x);
+                return;
+            }
         }
-        for (int token = 0; token < x.rows(); token++) {
-            gemv.clear();
-            for (int i = 0; i < group.size(); i++) {
-                add(group.weight(i), x, group.result(i), token);
-            }
-            gemv.run(workers);
-            for (int i = 0; i < group.size(); i++) {
-                addBias(group.bias(i), group.result(i), token);
-            }
+        gemv.clear(x.rows());
+        for (int i = 0; i < group.size(); i++) {
+            add(group.weight(i), x, group.result(i));
+        }
+        gemv.run(workers);
+        for (int i = 0; i < group.size(); i++) {
+            addBias(group.bias(i), group.result(i));
         }
     }
 
@@ -186,35 +179,47 @@ public final class CpuBackend implements Backend {
     }
 
     /// Whether so many tokens are a GEMM rather than GEMVs.
-    private static boolean many(Tensor x) {
-        return x.rows() > FEW_TOKENS && VectorCheck.compiled();
+    private static boolean many(Linear weight, Tensor x) {
+        return x.rows() > 1 && x.rows() > ((CpuLinear) weight).fewTokens() && VectorCheck.compiled();
     }
 
-    /// Adds one token's product to the loop, with the token's activations as the kernel wants them.
-    private void add(Linear weight, Tensor x, Tensor y, int token) {
+    /// Adds a product to the loop, with each token's activations as the kernel wants them.
+    private void add(Linear weight, Tensor x, Tensor y) {
         CpuLinear matrix = (CpuLinear) weight;
-        Scratch input = inputs[matrix.input().ordinal()];
-        if (!gemv.has(matrix.input())) {
-            prepare(matrix.input(), x.segment(), (long) token * x.columns(), x.columns(), input);
+        CpuLinear.Input layout = matrix.input();
+        Scratch input = inputs[layout.ordinal()];
+        // Whole cache lines.
+        long bytes = layout.bytes(x.columns()) + 63 & -64;
+        if (!gemv.has(layout)) {
+            input.reserve(bytes * x.rows());
+            for (int token = 0; token < x.rows(); token++) {
+                prepare(layout, x.segment(), (long) token * x.columns(), x.columns(), part(input.memory, token, bytes));
+            }
         }
-        gemv.add(matrix, input.memory, oneRow(y, token));
+        for (int token = 0; token < x.rows(); token++) {
+            MemorySegment row = y.rows() == 1 ? y.segment() : part(y.segment(), token, y.columns() * 4L);
+            gemv.add(matrix, token, part(input.memory, token, bytes), row);
+        }
     }
 
-    private static MemorySegment oneRow(Tensor y, int token) {
-        return y.rows() == 1 ? y.segment() : y.segment().asSlice((long) token * y.columns() * 4, y.columns() * 4L);
+    /// The `index`th part of `bytes` bytes and what follows; the first is `memory` itself, so that a step allocates nothing.
+    private static MemorySegment part(MemorySegment memory, int index, long bytes) {
+        return index == 0 ? memory : memory.asSlice(index * bytes);
     }
 
     /// Not by the threads: the rows that a range stands for are the format's own.
-    private void addBias(Tensor bias, Tensor y, int token) {
+    private void addBias(Tensor bias, Tensor y) {
         if (bias != null) {
-            Elementwise.add(floats(bias, firstVector), 0, y.segment(), (long) token * y.columns(), y.columns());
+            MemorySegment shift = floats(bias, firstVector);
+            for (int token = 0; token < y.rows(); token++) {
+                Elementwise.add(shift, 0, y.segment(), (long) token * y.columns(), y.columns());
+            }
         }
     }
 
-    /// Lays one token's activations out in `scratch`.
-    private static void prepare(CpuLinear.Input layout, MemorySegment x, long from, int columns, Scratch scratch) {
+    /// Lays one token's activations out at the beginning of `to`.
+    private static void prepare(CpuLinear.Input layout, MemorySegment x, long from, int columns, MemorySegment to) {
         int padded = CpuLinear.Input.padded(columns);
-        MemorySegment to = scratch.reserve(layout.bytes(columns));
         switch (layout) {
             case PLAIN -> {
                 MemorySegment.copy(x, from * 4, to, 0, columns * 4L);
@@ -468,17 +473,30 @@ public final class CpuBackend implements Backend {
         }
     }
 
-    /// The rows of some GEMVs, one after another as if they were one; one object for all, so that a step allocates nothing.
+    /// The rows of some GEMVs, one after another as if they were one, for one or a few tokens; one object for all, so that a
+    /// step allocates nothing.
     private static final class GemvLoop implements Workers.Range {
+        /// Weights that several tokens read one after the other, while they lie in a second-level cache.
+        private static final int PIECE_BYTES = 1 << 18;
+
         private final CpuLinear[] matrices = new CpuLinear[LinearGroup.MOST];
-        private final MemorySegment[] inputs = new MemorySegment[LinearGroup.MOST];
-        private final MemorySegment[] results = new MemorySegment[LinearGroup.MOST];
+        /// Of each matrix, token by token.
+        private final MemorySegment[][] inputs = new MemorySegment[LinearGroup.MOST][1];
+
+        private final MemorySegment[][] results = new MemorySegment[LinearGroup.MOST][1];
         /// Where each matrix' rows begin.
         private final int[] starts = new int[LinearGroup.MOST];
         private int size;
+        private int tokens;
 
-        void clear() {
+        /// No products any more; the next ones are of `tokens` tokens each.
+        void clear(int tokens) {
             size = 0;
+            this.tokens = tokens;
+            for (int i = 0; i < matrices.length && inputs[i].length < tokens; i++) {
+                inputs[i] = new MemorySegment[tokens];
+                results[i] = new MemorySegment[tokens];
+            }
         }
 
         /// Whether a matrix wants its input laid out like this.
@@ -491,11 +509,13 @@ public final class CpuBackend implements Backend {
             return false;
         }
 
-        void add(CpuLinear matrix, MemorySegment input, MemorySegment result) {
-            matrices[size] = matrix;
-            inputs[size] = input;
-            results[size] = result;
-            size++;
+        /// Adds a matrix, a token at a time from the first to the last.
+        void add(CpuLinear matrix, int token, MemorySegment input, MemorySegment result) {
+            if (token == 0) {
+                matrices[size++] = matrix;
+            }
+            inputs[size - 1][token] = input;
+            results[size - 1][token] = result;
         }
 
         void run(Workers workers) {
@@ -517,10 +537,20 @@ public final class CpuBackend implements Backend {
             for (int i = 0; i < size; i++) {
                 int first = Math.max(0, from - starts[i]);
                 int last = Math.min(to - starts[i], matrices[i].rows());
-                if (first < last) {
-                    matrices[i].multiply(inputs[i], results[i], first, last);
+                int piece = tokens == 1 ? last - first : piece(matrices[i]);
+                for (int row = first; row < last; row += piece) {
+                    int end = Math.min(last, row + piece);
+                    for (int token = 0; token < tokens; token++) {
+                        matrices[i].multiply(inputs[i][token], results[i][token], row, end);
+                    }
                 }
             }
+        }
+
+        /// Rows whose weights take about [#PIECE_BYTES] bytes.
+        private static int piece(CpuLinear matrix) {
+            long rowBytes = Math.max(1, matrix.bytes() / matrix.rows());
+            return Math.max(1, (int) (PIECE_BYTES / rowBytes / matrix.grain())) * matrix.grain();
         }
     }
 }

@@ -6,8 +6,8 @@ import java.lang.foreign.MemorySegment;
 
 /// A weight matrix that the CPU applies as it lies in memory: the packed matrix is the [Linear].
 ///
-/// One token is a GEMV over ranges of rows that threads come for; many tokens are a GEMM into whose float32 panels the
-/// matrix expands itself.
+/// One token or a few are GEMVs over ranges of rows that threads come for; many tokens are a GEMM into whose float32 panels
+/// the matrix expands itself.
 public interface CpuLinear extends Linear, PanelSource {
     /// How [#multiply] wants the token's activations to lie.
     Input input();
@@ -21,6 +21,10 @@ public interface CpuLinear extends Linear, PanelSource {
     /// @param x the token's activations as [#input] says, 64-byte aligned and padded as [Input] says
     /// @param y float32, all rows; only those of the range are written
     void multiply(MemorySegment x, MemorySegment y, int from, int to);
+
+    /// Up to this many tokens, as many products are faster than to expand the matrix for a GEMM. A product is as fast as the second
+    /// cache allows from the second token on; measured with `[576, 1536]` and `[2048, 5632]` (docs/benchmarks/cpu.md).
+    int fewTokens();
 
     /// How a token's activations lie in memory; prepared once a token for all matrices that read them.
     enum Input {

@@ -36,6 +36,9 @@ import jdk.incubator.vector.VectorSpecies;
 /// guided by the mask; pays from about 40 % to 70 % sparsity, more where bandwidth is short. Without it values are widened
 /// first and 16 or 8 are spread at a time, which hardly beats dense.
 public final class Bitmask implements WeightFormat {
+    /// See [CpuLinear#fewTokens].
+    private static final int FEW_TOKENS = 6;
+
     private static final int BLOCK = 8;
     private static final int GROUP = 32;
     /// Groups between two entries of the offset table, so that a panel finds its values.
@@ -203,6 +206,11 @@ public final class Bitmask implements WeightFormat {
         @Override
         public int grain() {
             return BLOCK;
+        }
+
+        @Override
+        public int fewTokens() {
+            return FEW_TOKENS;
         }
 
         @Override

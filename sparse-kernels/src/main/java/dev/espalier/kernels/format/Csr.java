@@ -22,6 +22,9 @@ import java.lang.foreign.MemorySegment;
 /// own element of x, which no vector unit does fast, so the kernel is scalar. Here to be compared with; it beats dense from
 /// about 95 % on.
 public final class Csr implements WeightFormat {
+    /// See [CpuLinear#fewTokens].
+    private static final int FEW_TOKENS = 4;
+
     private static final Csr INSTANCE = new Csr();
 
     private Csr() {}
@@ -134,6 +137,11 @@ public final class Csr implements WeightFormat {
         @Override
         public int grain() {
             return 1;
+        }
+
+        @Override
+        public int fewTokens() {
+            return FEW_TOKENS;
         }
 
         @Override

@@ -29,6 +29,9 @@ import jdk.incubator.vector.VectorSpecies;
 /// 1.0625 bytes a weight. A 32-bit lane holds four consecutive columns, the first in its lowest byte; shifted to the top,
 /// a byte is a number times 2²⁴, and the scale of a tile's sum takes that back.
 public final class DenseInt8 implements WeightFormat {
+    /// See [CpuLinear#fewTokens].
+    private static final int FEW_TOKENS = 16;
+
     /// Columns that share a scale.
     static final int GROUP = 64;
 
@@ -154,6 +157,11 @@ public final class DenseInt8 implements WeightFormat {
         @Override
         public int grain() {
             return TILE_ROWS;
+        }
+
+        @Override
+        public int fewTokens() {
+            return FEW_TOKENS;
         }
 
         @Override

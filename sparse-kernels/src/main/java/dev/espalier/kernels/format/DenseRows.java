@@ -95,6 +95,11 @@ final class DenseRows implements CpuLinear {
     }
 
     @Override
+    public int fewTokens() {
+        return DenseTiles.FEW_TOKENS;
+    }
+
+    @Override
     public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
         long stride = (long) columns * dtype.bytes();
         long xs = Raw.address(x, Math.ceilDiv(stride, 64) * 64 / dtype.bytes() * 4);

@@ -37,6 +37,9 @@ import jdk.incubator.vector.VectorSpecies;
 /// `docs/benchmarks/cpu.md`). A 32-bit lane of 16-bit weights holds an even column in its low half and the next odd one
 /// in its high half.
 final class DenseTiles implements CpuLinear {
+    /// See [CpuLinear#fewTokens].
+    static final int FEW_TOKENS = 24;
+
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final int VECTOR_BYTES = F.vectorByteSize();
@@ -177,6 +180,11 @@ final class DenseTiles implements CpuLinear {
     @Override
     public int grain() {
         return tileRows;
+    }
+
+    @Override
+    public int fewTokens() {
+        return FEW_TOKENS;
     }
 
     @Override

@@ -81,6 +81,11 @@ final class LateTiles implements CpuLinear, DeferredLinear {
     }
 
     @Override
+    public int fewTokens() {
+        return DenseTiles.FEW_TOKENS;
+    }
+
+    @Override
     public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
         current.multiply(x, y, from, to);
     }

@@ -41,6 +41,9 @@ import jdk.incubator.vector.VectorSpecies;
 ///
 /// In `N:M-int8`, which is not exact, values are bytes with one scale a row ([Int8]).
 public final class NOfM implements WeightFormat {
+    /// See [CpuLinear#fewTokens].
+    private static final int FEW_TOKENS = 32;
+
     private static final int MAX_M = 256;
     private static final int LANES = Kernel.LANES;
 
@@ -296,6 +299,11 @@ public final class NOfM implements WeightFormat {
         }
 
         @Override
+        public int fewTokens() {
+            return FEW_TOKENS;
+        }
+
+        @Override
         public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
             long xs = Raw.address(x, input().bytes(columns));
             long ys = Raw.address(y, 4L * to);
@@ -406,7 +414,7 @@ public final class NOfM implements WeightFormat {
             Scatter scatter = new Scatter(dtype, LANES, field, steps, 1, steps, scales);
             int[] groups = new int[steps];
             for (int row = rowFrom; row < rowTo; row += LANES) {
-                scatter.clear();
+                scatter.clear(target);
                 for (int r = row; r < Math.min(rowTo, row + LANES); r++) {
                     scatter.add(r - row, r, target + 4L * (r - rowFrom) * stride);
                 }

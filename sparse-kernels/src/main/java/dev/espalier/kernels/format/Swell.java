@@ -51,6 +51,12 @@ import java.util.stream.IntStream;
 ///
 /// In `swell-int8`, which is not exact, values are bytes with one scale a row ([Int8]).
 public final class Swell implements WeightFormat {
+    /// See [CpuLinear#fewTokens].
+    private static final int FEW_TOKENS = 40;
+
+    /// The same where at most a third is kept.
+    private static final int FEW_TOKENS_SPARSE = 64;
+
     private static final int LANES = SwellKernels.LANES;
     /// Whether two steps share a window.
     private static final boolean PAIRS = LANES == 16;
@@ -386,6 +392,11 @@ public final class Swell implements WeightFormat {
         }
 
         @Override
+        public int fewTokens() {
+            return 3 * nonZeros <= (long) rows * columns ? FEW_TOKENS_SPARSE : FEW_TOKENS;
+        }
+
+        @Override
         public void multiply(MemorySegment x, MemorySegment y, int from, int to) {
             long xs = Raw.address(x, input().bytes(columns));
             long ys = Raw.address(y, 4L * rows);
@@ -506,7 +517,7 @@ public final class Swell implements WeightFormat {
             int[] windows = new int[steps];
             int last = order == null ? rowTo : Math.min(rows, Math.ceilDiv(rowTo, SORTED) * SORTED);
             for (int place = order == null ? rowFrom : rowFrom / SORTED * SORTED; place < last; place += LANES) {
-                scatter.clear();
+                scatter.clear(target);
                 for (int lane = 0; lane < Math.min(LANES, last - place); lane++) {
                     int row = row(place + lane);
                     if (row >= rowFrom && row < rowTo) {

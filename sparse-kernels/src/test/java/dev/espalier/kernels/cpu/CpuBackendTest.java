@@ -17,6 +17,7 @@ import dev.espalier.kernels.format.Dense;
 import dev.espalier.kernels.format.DenseInt8;
 import dev.espalier.kernels.format.NOfM;
 import dev.espalier.kernels.format.Swell;
+import dev.espalier.kernels.format.WeightFormats;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
@@ -359,6 +360,37 @@ class CpuBackendTest {
         return copy;
     }
 
+    /// To the bit, in pieces that fit the cache too.
+    @Test
+    void fewTokensAreWhatTheyAreOneByOne() {
+        for (WeightFormat format : WeightFormats.all()) {
+            for (int rows : new int[] {5, 200, 700}) {
+                Tensor weight = random(rows, 1216, 1);
+                boolean few = format.refuses(weight) != null;
+                for (int i = 0; few && i < weight.size(); i++) {
+                    if (i % 4 > 0) {
+                        weight.set(i / 1216, i % 1216, 0f);
+                    }
+                }
+                Linear linear = format.pack(weight);
+                int tokens = Math.min(7, ((CpuLinear) linear).fewTokens());
+                Tensor x = random(tokens, 1216, 1);
+                Tensor bias = random(1, rows, 1);
+                for (Backend backend : backends) {
+                    Tensor y = Tensor.allocate(arena, DType.F32, tokens, rows);
+                    backend.linear(linear, bias, x, y);
+                    for (int token = 0; token < tokens; token++) {
+                        Tensor one = Tensor.allocate(arena, DType.F32, 1, rows);
+                        backend.linear(linear, bias, x.slice(token, token + 1), one);
+                        assertArrayEquals(
+                                one.toFloats(), y.slice(token, token + 1).toFloats(), format.name());
+                    }
+                }
+                linear.close();
+            }
+        }
+    }
+
     /// To the bit, whatever the layers' formats, and so their inputs' layouts, are.
     @Test
     void layersOfOneInputAreWhatTheyAreOneByOne() {
@@ -367,7 +399,7 @@ class CpuBackendTest {
         try (Arena arena = Arena.ofShared()) {
             for (CpuBackend backend : backends) {
                 for (int i = 0; i < formats.size() * 3; i++) {
-                    for (int tokens : new int[] {1, 2, 3, 5}) {
+                    for (int tokens : new int[] {1, 2, 5, 9}) {
                         Tensor x = random(tokens, 100, 1);
                         LinearGroup group = new LinearGroup();
                         List<Linear> packed = new ArrayList<>();
