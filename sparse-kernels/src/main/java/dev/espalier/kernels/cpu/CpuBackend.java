@@ -29,6 +29,9 @@ import java.util.function.IntConsumer;
 /// The reference backend: the host's own memory, vectors, and a fixed team of threads.
 public final class CpuBackend implements Backend {
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    /// The most tokens of products that run together.
+    private static final int GEMV_TOKENS = 64;
+
     /// Rows of a loop over tokens shorter than this are not worth waking threads for.
     private static final int SERIAL_FLOATS = 1 << 14;
 
@@ -148,9 +151,12 @@ public final class CpuBackend implements Backend {
             gemm.linear(x.segment(), x.rows(), (CpuLinear) weight, shift, y.segment());
             return;
         }
-        gemv.clear(x.rows());
-        add(weight, x, y);
-        gemv.run(workers);
+        for (int from = 0; from < x.rows(); from += GEMV_TOKENS) {
+            int to = Math.min(x.rows(), from + GEMV_TOKENS);
+            gemv.clear(to - from);
+            add(weight, x, y, from, to);
+            gemv.run(workers);
+        }
         addBias(bias, y);
     }
 
@@ -163,11 +169,14 @@ public final class CpuBackend implements Backend {
                 return;
             }
         }
-        gemv.clear(x.rows());
-        for (int i = 0; i < group.size(); i++) {
-            add(group.weight(i), x, group.result(i));
+        for (int from = 0; from < x.rows(); from += GEMV_TOKENS) {
+            int to = Math.min(x.rows(), from + GEMV_TOKENS);
+            gemv.clear(to - from);
+            for (int i = 0; i < group.size(); i++) {
+                add(group.weight(i), x, group.result(i), from, to);
+            }
+            gemv.run(workers);
         }
-        gemv.run(workers);
         for (int i = 0; i < group.size(); i++) {
             addBias(group.bias(i), group.result(i));
         }
@@ -183,22 +192,21 @@ public final class CpuBackend implements Backend {
         return x.rows() > 1 && x.rows() > ((CpuLinear) weight).fewTokens() && VectorCheck.compiled();
     }
 
-    /// Adds a product to the loop, with each token's activations as the kernel wants them.
-    private void add(Linear weight, Tensor x, Tensor y) {
+    /// Adds tokens `from` to `to` of a product to the loop, with each token's activations as the kernel wants them.
+    private void add(Linear weight, Tensor x, Tensor y, int from, int to) {
         CpuLinear matrix = (CpuLinear) weight;
         CpuLinear.Input layout = matrix.input();
         Scratch input = inputs[layout.ordinal()];
         // Whole cache lines.
         long bytes = layout.bytes(x.columns()) + 63 & -64;
-        if (!gemv.has(layout)) {
-            input.reserve(bytes * x.rows());
-            for (int token = 0; token < x.rows(); token++) {
-                prepare(layout, x.segment(), (long) token * x.columns(), x.columns(), part(input.memory, token, bytes));
+        boolean ready = gemv.has(layout);
+        input.reserve(bytes * (to - from));
+        for (int token = from; token < to; token++) {
+            MemorySegment activations = part(input.memory, token - from, bytes);
+            if (!ready) {
+                prepare(layout, x.segment(), (long) token * x.columns(), x.columns(), activations);
             }
-        }
-        for (int token = 0; token < x.rows(); token++) {
-            MemorySegment row = y.rows() == 1 ? y.segment() : part(y.segment(), token, y.columns() * 4L);
-            gemv.add(matrix, token, part(input.memory, token, bytes), row);
+            gemv.add(matrix, token - from, activations, part(y.segment(), token, y.columns() * 4L));
         }
     }
 
@@ -354,6 +362,8 @@ public final class CpuBackend implements Backend {
     @Override
     public void attention(Attention shape, Tensor q, Tensor keys, Tensor values, int past, Tensor out) {
         require(keys.rows() >= past + q.rows() && values.rows() >= past + q.rows(), q, keys);
+        int width = shape.kvHeads() * shape.headDim();
+        require(keys.columns() >= width && values.columns() == keys.columns(), keys, values);
         attention.run(shape, q, keys, values, past, out);
     }
 
