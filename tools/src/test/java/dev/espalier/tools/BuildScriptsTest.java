@@ -345,6 +345,8 @@ class BuildScriptsTest {
                 }
             }
         }
+        // Twice inside of the softmax it is too large a graph.
+        expected.add("dontinline,dev.espalier.kernels.cpu.Elementwise::exponentials");
         Collections.sort(expected);
         List<String> lines = new ArrayList<>(Files.readAllLines(sources.resolve("hotspot/commands")));
         Collections.sort(lines);

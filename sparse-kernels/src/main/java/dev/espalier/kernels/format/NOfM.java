@@ -378,7 +378,9 @@ public final class NOfM implements WeightFormat {
                     }
                 }
                 default -> {
-                    if (twoOfFour) {
+                    if (twoOfFour && dtype == DType.BF16) {
+                        Kernel.twoOfFourBf16(begin, end, x, high, result);
+                    } else if (twoOfFour) {
                         Kernel.twoOfFour(begin, end, x, scale, shift, low, high, result);
                     } else {
                         Kernel.any16(begin, end, blockBytes, x, n, 4L * m, field, scale, shift, low, high, result);
@@ -636,6 +638,136 @@ public final class NOfM implements WeightFormat {
                 xp += 128;
             }
             a0.add(a2).add(a1.add(a3)).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            Ahead.keep(ahead);
+        }
+
+        /// The same for BF16, whose halves are floats as they are.
+        static void twoOfFourBf16(long begin, long end, long x, int high, long result) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            long xp = x;
+            long ahead = 0;
+            for (long p = begin; p != end; p += 9 * VECTOR) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
+                IntVector v;
+                IntVector table;
+                FloatVector w;
+                FloatVector t;
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER);
+                t = words.and(3).selectFrom(table).reinterpretAsFloats();
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 2)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 16, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 4)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 6)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.and(high).reinterpretAsFloats();
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 32, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 8)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 10)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 48, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 12)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 14)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.and(high).reinterpretAsFloats();
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 64, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 16)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 18)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 80, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 20)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 22)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.and(high).reinterpretAsFloats();
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 96, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 24)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
+                t = words.lanewise(VectorOperators.LSHR, 26)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.and(high).reinterpretAsFloats();
+                a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
+                table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 112, Raw.ORDER);
+                t = words.lanewise(VectorOperators.LSHR, 28)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
+                t = words.lanewise(VectorOperators.LSHR, 30)
+                        .and(3)
+                        .selectFrom(table)
+                        .reinterpretAsFloats();
+                w = v.and(high).reinterpretAsFloats();
+                a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                xp += 128;
+            }
+            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }
 
