@@ -386,68 +386,68 @@ public final class Bitmask implements WeightFormat {
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a0 = FMA ? w.fma(even, a0) : w.mul(even).add(a0);
+                a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
                 w = v.and(high).reinterpretAsFloats();
-                a0 = FMA ? w.fma(odd, a0) : w.mul(odd).add(a0);
+                a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a1 = FMA ? w.fma(even, a1) : w.mul(even).add(a1);
+                a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
                 w = v.and(high).reinterpretAsFloats();
-                a1 = FMA ? w.fma(odd, a1) : w.mul(odd).add(a1);
+                a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
                 m = Raw.ALL.get(Raw.LONG, p + 8);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a2 = FMA ? w.fma(even, a2) : w.mul(even).add(a2);
+                a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
                 w = v.and(high).reinterpretAsFloats();
-                a2 = FMA ? w.fma(odd, a2) : w.mul(odd).add(a2);
+                a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a3 = FMA ? w.fma(even, a3) : w.mul(even).add(a3);
+                a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
                 w = v.and(high).reinterpretAsFloats();
-                a3 = FMA ? w.fma(odd, a3) : w.mul(odd).add(a3);
+                a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 16);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a4 = FMA ? w.fma(even, a4) : w.mul(even).add(a4);
+                a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
                 w = v.and(high).reinterpretAsFloats();
-                a4 = FMA ? w.fma(odd, a4) : w.mul(odd).add(a4);
+                a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a5 = FMA ? w.fma(even, a5) : w.mul(even).add(a5);
+                a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
                 w = v.and(high).reinterpretAsFloats();
-                a5 = FMA ? w.fma(odd, a5) : w.mul(odd).add(a5);
+                a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 24);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a6 = FMA ? w.fma(even, a6) : w.mul(even).add(a6);
+                a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
                 w = v.and(high).reinterpretAsFloats();
-                a6 = FMA ? w.fma(odd, a6) : w.mul(odd).add(a6);
+                a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
                 vp += 2L * Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-                a7 = FMA ? w.fma(even, a7) : w.mul(even).add(a7);
+                a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
                 w = v.and(high).reinterpretAsFloats();
-                a7 = FMA ? w.fma(odd, a7) : w.mul(odd).add(a7);
+                a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
             }
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
@@ -493,9 +493,9 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a0 = FMA ? w.fma(even, a0) : w.mul(even).add(a0);
+                a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a0 = FMA ? w.fma(odd, a0) : w.mul(odd).add(a0);
+                a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
@@ -504,9 +504,9 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a1 = FMA ? w.fma(even, a1) : w.mul(even).add(a1);
+                a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a1 = FMA ? w.fma(odd, a1) : w.mul(odd).add(a1);
+                a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
                 m = Raw.ALL.get(Raw.LONG, p + 8);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
@@ -516,9 +516,9 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a2 = FMA ? w.fma(even, a2) : w.mul(even).add(a2);
+                a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a2 = FMA ? w.fma(odd, a2) : w.mul(odd).add(a2);
+                a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
@@ -527,9 +527,9 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a3 = FMA ? w.fma(even, a3) : w.mul(even).add(a3);
+                a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a3 = FMA ? w.fma(odd, a3) : w.mul(odd).add(a3);
+                a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 16);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
@@ -539,9 +539,9 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a4 = FMA ? w.fma(even, a4) : w.mul(even).add(a4);
+                a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a4 = FMA ? w.fma(odd, a4) : w.mul(odd).add(a4);
+                a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
@@ -550,9 +550,9 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a5 = FMA ? w.fma(even, a5) : w.mul(even).add(a5);
+                a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a5 = FMA ? w.fma(odd, a5) : w.mul(odd).add(a5);
+                a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 24);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
@@ -562,9 +562,9 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a6 = FMA ? w.fma(even, a6) : w.mul(even).add(a6);
+                a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a6 = FMA ? w.fma(odd, a6) : w.mul(odd).add(a6);
+                a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
                 v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
@@ -573,9 +573,9 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a7 = FMA ? w.fma(even, a7) : w.mul(even).add(a7);
+                a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                a7 = FMA ? w.fma(odd, a7) : w.mul(odd).add(a7);
+                a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
             }
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
@@ -628,7 +628,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a0 = FMA ? w.fma(x0, a0) : w.mul(x0).add(a0);
+                a0 = FMA ? x0.fma(w, a0) : x0.mul(w).add(a0);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -638,7 +638,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a0 = FMA ? w.fma(x1, a0) : w.mul(x1).add(a0);
+                a0 = FMA ? x1.fma(w, a0) : x1.mul(w).add(a0);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
@@ -649,7 +649,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a0 = FMA ? w.fma(x2, a0) : w.mul(x2).add(a0);
+                    a0 = FMA ? x2.fma(w, a0) : x2.mul(w).add(a0);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -659,7 +659,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a0 = FMA ? w.fma(x3, a0) : w.mul(x3).add(a0);
+                    a0 = FMA ? x3.fma(w, a0) : x3.mul(w).add(a0);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 4);
@@ -671,7 +671,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a1 = FMA ? w.fma(x0, a1) : w.mul(x0).add(a1);
+                a1 = FMA ? x0.fma(w, a1) : x0.mul(w).add(a1);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -681,7 +681,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a1 = FMA ? w.fma(x1, a1) : w.mul(x1).add(a1);
+                a1 = FMA ? x1.fma(w, a1) : x1.mul(w).add(a1);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
@@ -692,7 +692,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a1 = FMA ? w.fma(x2, a1) : w.mul(x2).add(a1);
+                    a1 = FMA ? x2.fma(w, a1) : x2.mul(w).add(a1);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -702,7 +702,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a1 = FMA ? w.fma(x3, a1) : w.mul(x3).add(a1);
+                    a1 = FMA ? x3.fma(w, a1) : x3.mul(w).add(a1);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 8);
@@ -714,7 +714,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a2 = FMA ? w.fma(x0, a2) : w.mul(x0).add(a2);
+                a2 = FMA ? x0.fma(w, a2) : x0.mul(w).add(a2);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -724,7 +724,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a2 = FMA ? w.fma(x1, a2) : w.mul(x1).add(a2);
+                a2 = FMA ? x1.fma(w, a2) : x1.mul(w).add(a2);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
@@ -735,7 +735,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a2 = FMA ? w.fma(x2, a2) : w.mul(x2).add(a2);
+                    a2 = FMA ? x2.fma(w, a2) : x2.mul(w).add(a2);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -745,7 +745,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a2 = FMA ? w.fma(x3, a2) : w.mul(x3).add(a2);
+                    a2 = FMA ? x3.fma(w, a2) : x3.mul(w).add(a2);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 12);
@@ -757,7 +757,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a3 = FMA ? w.fma(x0, a3) : w.mul(x0).add(a3);
+                a3 = FMA ? x0.fma(w, a3) : x0.mul(w).add(a3);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -767,7 +767,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a3 = FMA ? w.fma(x1, a3) : w.mul(x1).add(a3);
+                a3 = FMA ? x1.fma(w, a3) : x1.mul(w).add(a3);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
@@ -778,7 +778,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a3 = FMA ? w.fma(x2, a3) : w.mul(x2).add(a3);
+                    a3 = FMA ? x2.fma(w, a3) : x2.mul(w).add(a3);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -788,7 +788,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a3 = FMA ? w.fma(x3, a3) : w.mul(x3).add(a3);
+                    a3 = FMA ? x3.fma(w, a3) : x3.mul(w).add(a3);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 16);
@@ -800,7 +800,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a4 = FMA ? w.fma(x0, a4) : w.mul(x0).add(a4);
+                a4 = FMA ? x0.fma(w, a4) : x0.mul(w).add(a4);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -810,7 +810,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a4 = FMA ? w.fma(x1, a4) : w.mul(x1).add(a4);
+                a4 = FMA ? x1.fma(w, a4) : x1.mul(w).add(a4);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
@@ -821,7 +821,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a4 = FMA ? w.fma(x2, a4) : w.mul(x2).add(a4);
+                    a4 = FMA ? x2.fma(w, a4) : x2.mul(w).add(a4);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -831,7 +831,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a4 = FMA ? w.fma(x3, a4) : w.mul(x3).add(a4);
+                    a4 = FMA ? x3.fma(w, a4) : x3.mul(w).add(a4);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 20);
@@ -843,7 +843,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a5 = FMA ? w.fma(x0, a5) : w.mul(x0).add(a5);
+                a5 = FMA ? x0.fma(w, a5) : x0.mul(w).add(a5);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -853,7 +853,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a5 = FMA ? w.fma(x1, a5) : w.mul(x1).add(a5);
+                a5 = FMA ? x1.fma(w, a5) : x1.mul(w).add(a5);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
@@ -864,7 +864,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a5 = FMA ? w.fma(x2, a5) : w.mul(x2).add(a5);
+                    a5 = FMA ? x2.fma(w, a5) : x2.mul(w).add(a5);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -874,7 +874,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a5 = FMA ? w.fma(x3, a5) : w.mul(x3).add(a5);
+                    a5 = FMA ? x3.fma(w, a5) : x3.mul(w).add(a5);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 24);
@@ -886,7 +886,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a6 = FMA ? w.fma(x0, a6) : w.mul(x0).add(a6);
+                a6 = FMA ? x0.fma(w, a6) : x0.mul(w).add(a6);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -896,7 +896,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a6 = FMA ? w.fma(x1, a6) : w.mul(x1).add(a6);
+                a6 = FMA ? x1.fma(w, a6) : x1.mul(w).add(a6);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
@@ -907,7 +907,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a6 = FMA ? w.fma(x2, a6) : w.mul(x2).add(a6);
+                    a6 = FMA ? x2.fma(w, a6) : x2.mul(w).add(a6);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -917,7 +917,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a6 = FMA ? w.fma(x3, a6) : w.mul(x3).add(a6);
+                    a6 = FMA ? x3.fma(w, a6) : x3.mul(w).add(a6);
                     vp += 2L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 28);
@@ -929,7 +929,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a7 = FMA ? w.fma(x0, a7) : w.mul(x0).add(a7);
+                a7 = FMA ? x0.fma(w, a7) : x0.mul(w).add(a7);
                 vp += 2L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -939,7 +939,7 @@ public final class Bitmask implements WeightFormat {
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
                         .reinterpretAsFloats();
-                a7 = FMA ? w.fma(x1, a7) : w.mul(x1).add(a7);
+                a7 = FMA ? x1.fma(w, a7) : x1.mul(w).add(a7);
                 vp += 2L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
@@ -950,7 +950,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a7 = FMA ? w.fma(x2, a7) : w.mul(x2).add(a7);
+                    a7 = FMA ? x2.fma(w, a7) : x2.mul(w).add(a7);
                     vp += 2L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
@@ -960,7 +960,7 @@ public final class Bitmask implements WeightFormat {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a7 = FMA ? w.fma(x3, a7) : w.mul(x3).add(a7);
+                    a7 = FMA ? x3.fma(w, a7) : x3.mul(w).add(a7);
                     vp += 2L * Integer.bitCount(s);
                 }
             }
@@ -1004,153 +1004,153 @@ public final class Bitmask implements WeightFormat {
                 m = Raw.ALL.get(Raw.INT, p + 0);
                 s = m & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a0 = FMA ? w.fma(x0, a0) : w.mul(x0).add(a0);
+                a0 = FMA ? x0.fma(w, a0) : x0.mul(w).add(a0);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a0 = FMA ? w.fma(x1, a0) : w.mul(x1).add(a0);
+                a0 = FMA ? x1.fma(w, a0) : x1.mul(w).add(a0);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a0 = FMA ? w.fma(x2, a0) : w.mul(x2).add(a0);
+                    a0 = FMA ? x2.fma(w, a0) : x2.mul(w).add(a0);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a0 = FMA ? w.fma(x3, a0) : w.mul(x3).add(a0);
+                    a0 = FMA ? x3.fma(w, a0) : x3.mul(w).add(a0);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 4);
                 s = m & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a1 = FMA ? w.fma(x0, a1) : w.mul(x0).add(a1);
+                a1 = FMA ? x0.fma(w, a1) : x0.mul(w).add(a1);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a1 = FMA ? w.fma(x1, a1) : w.mul(x1).add(a1);
+                a1 = FMA ? x1.fma(w, a1) : x1.mul(w).add(a1);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a1 = FMA ? w.fma(x2, a1) : w.mul(x2).add(a1);
+                    a1 = FMA ? x2.fma(w, a1) : x2.mul(w).add(a1);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a1 = FMA ? w.fma(x3, a1) : w.mul(x3).add(a1);
+                    a1 = FMA ? x3.fma(w, a1) : x3.mul(w).add(a1);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 8);
                 s = m & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a2 = FMA ? w.fma(x0, a2) : w.mul(x0).add(a2);
+                a2 = FMA ? x0.fma(w, a2) : x0.mul(w).add(a2);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a2 = FMA ? w.fma(x1, a2) : w.mul(x1).add(a2);
+                a2 = FMA ? x1.fma(w, a2) : x1.mul(w).add(a2);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a2 = FMA ? w.fma(x2, a2) : w.mul(x2).add(a2);
+                    a2 = FMA ? x2.fma(w, a2) : x2.mul(w).add(a2);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a2 = FMA ? w.fma(x3, a2) : w.mul(x3).add(a2);
+                    a2 = FMA ? x3.fma(w, a2) : x3.mul(w).add(a2);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 12);
                 s = m & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a3 = FMA ? w.fma(x0, a3) : w.mul(x0).add(a3);
+                a3 = FMA ? x0.fma(w, a3) : x0.mul(w).add(a3);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a3 = FMA ? w.fma(x1, a3) : w.mul(x1).add(a3);
+                a3 = FMA ? x1.fma(w, a3) : x1.mul(w).add(a3);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a3 = FMA ? w.fma(x2, a3) : w.mul(x2).add(a3);
+                    a3 = FMA ? x2.fma(w, a3) : x2.mul(w).add(a3);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a3 = FMA ? w.fma(x3, a3) : w.mul(x3).add(a3);
+                    a3 = FMA ? x3.fma(w, a3) : x3.mul(w).add(a3);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 16);
                 s = m & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a4 = FMA ? w.fma(x0, a4) : w.mul(x0).add(a4);
+                a4 = FMA ? x0.fma(w, a4) : x0.mul(w).add(a4);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a4 = FMA ? w.fma(x1, a4) : w.mul(x1).add(a4);
+                a4 = FMA ? x1.fma(w, a4) : x1.mul(w).add(a4);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a4 = FMA ? w.fma(x2, a4) : w.mul(x2).add(a4);
+                    a4 = FMA ? x2.fma(w, a4) : x2.mul(w).add(a4);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a4 = FMA ? w.fma(x3, a4) : w.mul(x3).add(a4);
+                    a4 = FMA ? x3.fma(w, a4) : x3.mul(w).add(a4);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 20);
                 s = m & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a5 = FMA ? w.fma(x0, a5) : w.mul(x0).add(a5);
+                a5 = FMA ? x0.fma(w, a5) : x0.mul(w).add(a5);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a5 = FMA ? w.fma(x1, a5) : w.mul(x1).add(a5);
+                a5 = FMA ? x1.fma(w, a5) : x1.mul(w).add(a5);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a5 = FMA ? w.fma(x2, a5) : w.mul(x2).add(a5);
+                    a5 = FMA ? x2.fma(w, a5) : x2.mul(w).add(a5);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a5 = FMA ? w.fma(x3, a5) : w.mul(x3).add(a5);
+                    a5 = FMA ? x3.fma(w, a5) : x3.mul(w).add(a5);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 24);
                 s = m & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a6 = FMA ? w.fma(x0, a6) : w.mul(x0).add(a6);
+                a6 = FMA ? x0.fma(w, a6) : x0.mul(w).add(a6);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a6 = FMA ? w.fma(x1, a6) : w.mul(x1).add(a6);
+                a6 = FMA ? x1.fma(w, a6) : x1.mul(w).add(a6);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a6 = FMA ? w.fma(x2, a6) : w.mul(x2).add(a6);
+                    a6 = FMA ? x2.fma(w, a6) : x2.mul(w).add(a6);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a6 = FMA ? w.fma(x3, a6) : w.mul(x3).add(a6);
+                    a6 = FMA ? x3.fma(w, a6) : x3.mul(w).add(a6);
                     vp += 4L * Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 28);
                 s = m & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a7 = FMA ? w.fma(x0, a7) : w.mul(x0).add(a7);
+                a7 = FMA ? x0.fma(w, a7) : x0.mul(w).add(a7);
                 vp += 4L * Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                a7 = FMA ? w.fma(x1, a7) : w.mul(x1).add(a7);
+                a7 = FMA ? x1.fma(w, a7) : x1.mul(w).add(a7);
                 vp += 4L * Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a7 = FMA ? w.fma(x2, a7) : w.mul(x2).add(a7);
+                    a7 = FMA ? x2.fma(w, a7) : x2.mul(w).add(a7);
                     vp += 4L * Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
-                    a7 = FMA ? w.fma(x3, a7) : w.mul(x3).add(a7);
+                    a7 = FMA ? x3.fma(w, a7) : x3.mul(w).add(a7);
                     vp += 4L * Integer.bitCount(s);
                 }
             }

@@ -391,104 +391,104 @@ public final class BitmaskInt8 implements WeightFormat {
                         .reinterpretAsInts();
                 vp += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(x0, a0) : w.mul(x0).add(a0);
+                a0 = FMA ? x0.fma(w, a0) : x0.mul(w).add(a0);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(x1, a0) : w.mul(x1).add(a0);
+                a0 = FMA ? x1.fma(w, a0) : x1.mul(w).add(a0);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(x2, a0) : w.mul(x2).add(a0);
+                a0 = FMA ? x2.fma(w, a0) : x2.mul(w).add(a0);
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a0 = FMA ? w.fma(x3, a0) : w.mul(x3).add(a0);
+                a0 = FMA ? x3.fma(w, a0) : x3.mul(w).add(a0);
                 m = Raw.ALL.get(Raw.LONG, p + 8);
                 v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
                 vp += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(x0, a1) : w.mul(x0).add(a1);
+                a1 = FMA ? x0.fma(w, a1) : x0.mul(w).add(a1);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(x1, a1) : w.mul(x1).add(a1);
+                a1 = FMA ? x1.fma(w, a1) : x1.mul(w).add(a1);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(x2, a1) : w.mul(x2).add(a1);
+                a1 = FMA ? x2.fma(w, a1) : x2.mul(w).add(a1);
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a1 = FMA ? w.fma(x3, a1) : w.mul(x3).add(a1);
+                a1 = FMA ? x3.fma(w, a1) : x3.mul(w).add(a1);
                 m = Raw.ALL.get(Raw.LONG, p + 16);
                 v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
                 vp += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(x0, a2) : w.mul(x0).add(a2);
+                a2 = FMA ? x0.fma(w, a2) : x0.mul(w).add(a2);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(x1, a2) : w.mul(x1).add(a2);
+                a2 = FMA ? x1.fma(w, a2) : x1.mul(w).add(a2);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(x2, a2) : w.mul(x2).add(a2);
+                a2 = FMA ? x2.fma(w, a2) : x2.mul(w).add(a2);
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a2 = FMA ? w.fma(x3, a2) : w.mul(x3).add(a2);
+                a2 = FMA ? x3.fma(w, a2) : x3.mul(w).add(a2);
                 m = Raw.ALL.get(Raw.LONG, p + 24);
                 v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
                 vp += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(x0, a3) : w.mul(x0).add(a3);
+                a3 = FMA ? x0.fma(w, a3) : x0.mul(w).add(a3);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(x1, a3) : w.mul(x1).add(a3);
+                a3 = FMA ? x1.fma(w, a3) : x1.mul(w).add(a3);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(x2, a3) : w.mul(x2).add(a3);
+                a3 = FMA ? x2.fma(w, a3) : x2.mul(w).add(a3);
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a3 = FMA ? w.fma(x3, a3) : w.mul(x3).add(a3);
+                a3 = FMA ? x3.fma(w, a3) : x3.mul(w).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 32);
                 v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
                 vp += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a4 = FMA ? w.fma(x0, a4) : w.mul(x0).add(a4);
+                a4 = FMA ? x0.fma(w, a4) : x0.mul(w).add(a4);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a4 = FMA ? w.fma(x1, a4) : w.mul(x1).add(a4);
+                a4 = FMA ? x1.fma(w, a4) : x1.mul(w).add(a4);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a4 = FMA ? w.fma(x2, a4) : w.mul(x2).add(a4);
+                a4 = FMA ? x2.fma(w, a4) : x2.mul(w).add(a4);
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a4 = FMA ? w.fma(x3, a4) : w.mul(x3).add(a4);
+                a4 = FMA ? x3.fma(w, a4) : x3.mul(w).add(a4);
                 m = Raw.ALL.get(Raw.LONG, p + 40);
                 v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
                 vp += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a5 = FMA ? w.fma(x0, a5) : w.mul(x0).add(a5);
+                a5 = FMA ? x0.fma(w, a5) : x0.mul(w).add(a5);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a5 = FMA ? w.fma(x1, a5) : w.mul(x1).add(a5);
+                a5 = FMA ? x1.fma(w, a5) : x1.mul(w).add(a5);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a5 = FMA ? w.fma(x2, a5) : w.mul(x2).add(a5);
+                a5 = FMA ? x2.fma(w, a5) : x2.mul(w).add(a5);
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a5 = FMA ? w.fma(x3, a5) : w.mul(x3).add(a5);
+                a5 = FMA ? x3.fma(w, a5) : x3.mul(w).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 48);
                 v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
                 vp += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a6 = FMA ? w.fma(x0, a6) : w.mul(x0).add(a6);
+                a6 = FMA ? x0.fma(w, a6) : x0.mul(w).add(a6);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a6 = FMA ? w.fma(x1, a6) : w.mul(x1).add(a6);
+                a6 = FMA ? x1.fma(w, a6) : x1.mul(w).add(a6);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a6 = FMA ? w.fma(x2, a6) : w.mul(x2).add(a6);
+                a6 = FMA ? x2.fma(w, a6) : x2.mul(w).add(a6);
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a6 = FMA ? w.fma(x3, a6) : w.mul(x3).add(a6);
+                a6 = FMA ? x3.fma(w, a6) : x3.mul(w).add(a6);
                 m = Raw.ALL.get(Raw.LONG, p + 56);
                 v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
                 vp += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                a7 = FMA ? w.fma(x0, a7) : w.mul(x0).add(a7);
+                a7 = FMA ? x0.fma(w, a7) : x0.mul(w).add(a7);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                a7 = FMA ? w.fma(x1, a7) : w.mul(x1).add(a7);
+                a7 = FMA ? x1.fma(w, a7) : x1.mul(w).add(a7);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                a7 = FMA ? w.fma(x2, a7) : w.mul(x2).add(a7);
+                a7 = FMA ? x2.fma(w, a7) : x2.mul(w).add(a7);
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                a7 = FMA ? w.fma(x3, a7) : w.mul(x3).add(a7);
+                a7 = FMA ? x3.fma(w, a7) : x3.mul(w).add(a7);
             }
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);

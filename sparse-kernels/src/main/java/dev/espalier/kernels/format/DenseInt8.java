@@ -262,106 +262,106 @@ public final class DenseInt8 implements WeightFormat {
                     FloatVector s;
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 32 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                    t = w.mul(x0);
+                    t = x0.mul(w);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
+                    t = FMA ? x1.fma(w, t) : x1.mul(w).add(t);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
+                    t = FMA ? x2.fma(w, t) : x2.mul(w).add(t);
                     w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
+                    t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 0));
                     a0 = FMA ? t.fma(s, a0) : t.mul(s).add(a0);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 96 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                    t = w.mul(x0);
+                    t = x0.mul(w);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
+                    t = FMA ? x1.fma(w, t) : x1.mul(w).add(t);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
+                    t = FMA ? x2.fma(w, t) : x2.mul(w).add(t);
                     w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
+                    t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 4));
                     a1 = FMA ? t.fma(s, a1) : t.mul(s).add(a1);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 160 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                    t = w.mul(x0);
+                    t = x0.mul(w);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
+                    t = FMA ? x1.fma(w, t) : x1.mul(w).add(t);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
+                    t = FMA ? x2.fma(w, t) : x2.mul(w).add(t);
                     w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
+                    t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 8));
                     a2 = FMA ? t.fma(s, a2) : t.mul(s).add(a2);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 224 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                    t = w.mul(x0);
+                    t = x0.mul(w);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
+                    t = FMA ? x1.fma(w, t) : x1.mul(w).add(t);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
+                    t = FMA ? x2.fma(w, t) : x2.mul(w).add(t);
                     w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
+                    t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 12));
                     a3 = FMA ? t.fma(s, a3) : t.mul(s).add(a3);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 288 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                    t = w.mul(x0);
+                    t = x0.mul(w);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
+                    t = FMA ? x1.fma(w, t) : x1.mul(w).add(t);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
+                    t = FMA ? x2.fma(w, t) : x2.mul(w).add(t);
                     w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
+                    t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 16));
                     a4 = FMA ? t.fma(s, a4) : t.mul(s).add(a4);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 352 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                    t = w.mul(x0);
+                    t = x0.mul(w);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
+                    t = FMA ? x1.fma(w, t) : x1.mul(w).add(t);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
+                    t = FMA ? x2.fma(w, t) : x2.mul(w).add(t);
                     w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
+                    t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 20));
                     a5 = FMA ? t.fma(s, a5) : t.mul(s).add(a5);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 416 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                    t = w.mul(x0);
+                    t = x0.mul(w);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
+                    t = FMA ? x1.fma(w, t) : x1.mul(w).add(t);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
+                    t = FMA ? x2.fma(w, t) : x2.mul(w).add(t);
                     w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
+                    t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 24));
                     a6 = FMA ? t.fma(s, a6) : t.mul(s).add(a6);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 480 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
-                    t = w.mul(x0);
+                    t = x0.mul(w);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x1, t) : w.mul(x1).add(t);
+                    t = FMA ? x1.fma(w, t) : x1.mul(w).add(t);
                     w = (FloatVector)
                             v.lanewise(VectorOperators.LSHL, 8).and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x2, t) : w.mul(x2).add(t);
+                    t = FMA ? x2.fma(w, t) : x2.mul(w).add(t);
                     w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
-                    t = FMA ? w.fma(x3, t) : w.mul(x3).add(t);
+                    t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 28));
                     a7 = FMA ? t.fma(s, a7) : t.mul(s).add(a7);
                 }

@@ -199,33 +199,33 @@ final class DenseRows implements CpuLinear {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a = FMA ? w.fma(even, a) : w.mul(even).add(a);
+                    a = FMA ? even.fma(w, a) : even.mul(w).add(a);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a = FMA ? w.fma(odd, a) : w.mul(odd).add(a);
+                    a = FMA ? odd.fma(w, a) : odd.mul(w).add(a);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, second + q, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    b = FMA ? w.fma(even, b) : w.mul(even).add(b);
+                    b = FMA ? even.fma(w, b) : even.mul(w).add(b);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    b = FMA ? w.fma(odd, b) : w.mul(odd).add(b);
+                    b = FMA ? odd.fma(w, b) : odd.mul(w).add(b);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, third + q, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    c = FMA ? w.fma(even, c) : w.mul(even).add(c);
+                    c = FMA ? even.fma(w, c) : even.mul(w).add(c);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    c = FMA ? w.fma(odd, c) : w.mul(odd).add(c);
+                    c = FMA ? odd.fma(w, c) : odd.mul(w).add(c);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, fourth + q, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    d = FMA ? w.fma(even, d) : w.mul(even).add(d);
+                    d = FMA ? even.fma(w, d) : even.mul(w).add(d);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    d = FMA ? w.fma(odd, d) : w.mul(odd).add(d);
+                    d = FMA ? odd.fma(w, d) : odd.mul(w).add(d);
                 }
                 xp += 128;
             }
@@ -245,13 +245,13 @@ final class DenseRows implements CpuLinear {
             for (long p = 0; p != bytes; p += VECTOR_BYTES) {
                 FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, x + p, ORDER);
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, first + p, ORDER);
-                a = FMA ? w.fma(v, a) : w.mul(v).add(a);
+                a = FMA ? v.fma(w, a) : v.mul(w).add(a);
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, second + p, ORDER);
-                b = FMA ? w.fma(v, b) : w.mul(v).add(b);
+                b = FMA ? v.fma(w, b) : v.mul(w).add(b);
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, third + p, ORDER);
-                c = FMA ? w.fma(v, c) : w.mul(v).add(c);
+                c = FMA ? v.fma(w, c) : v.mul(w).add(c);
                 w = FloatVector.fromMemorySegment(F, Raw.ALL, fourth + p, ORDER);
-                d = FMA ? w.fma(v, d) : w.mul(v).add(d);
+                d = FMA ? v.fma(w, d) : v.mul(w).add(d);
             }
             a.intoMemorySegment(Raw.ALL, sums, ORDER);
             b.intoMemorySegment(Raw.ALL, sums + Sums.STRIDE, ORDER);

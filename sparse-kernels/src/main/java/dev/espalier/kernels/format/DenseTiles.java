@@ -274,129 +274,129 @@ final class DenseTiles implements CpuLinear {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a0 = FMA ? w.fma(even, a0) : w.mul(even).add(a0);
+                    a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a0 = FMA ? w.fma(odd, a0) : w.mul(odd).add(a0);
+                    a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a1 = FMA ? w.fma(even, a1) : w.mul(even).add(a1);
+                    a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a1 = FMA ? w.fma(odd, a1) : w.mul(odd).add(a1);
+                    a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a2 = FMA ? w.fma(even, a2) : w.mul(even).add(a2);
+                    a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a2 = FMA ? w.fma(odd, a2) : w.mul(odd).add(a2);
+                    a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a3 = FMA ? w.fma(even, a3) : w.mul(even).add(a3);
+                    a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a3 = FMA ? w.fma(odd, a3) : w.mul(odd).add(a3);
+                    a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a4 = FMA ? w.fma(even, a4) : w.mul(even).add(a4);
+                    a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a4 = FMA ? w.fma(odd, a4) : w.mul(odd).add(a4);
+                    a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a5 = FMA ? w.fma(even, a5) : w.mul(even).add(a5);
+                    a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a5 = FMA ? w.fma(odd, a5) : w.mul(odd).add(a5);
+                    a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a6 = FMA ? w.fma(even, a6) : w.mul(even).add(a6);
+                    a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a6 = FMA ? w.fma(odd, a6) : w.mul(odd).add(a6);
+                    a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a7 = FMA ? w.fma(even, a7) : w.mul(even).add(a7);
+                    a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a7 = FMA ? w.fma(odd, a7) : w.mul(odd).add(a7);
+                    a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 512, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a8 = FMA ? w.fma(even, a8) : w.mul(even).add(a8);
+                    a8 = FMA ? even.fma(w, a8) : even.mul(w).add(a8);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a8 = FMA ? w.fma(odd, a8) : w.mul(odd).add(a8);
+                    a8 = FMA ? odd.fma(w, a8) : odd.mul(w).add(a8);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 576, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a9 = FMA ? w.fma(even, a9) : w.mul(even).add(a9);
+                    a9 = FMA ? even.fma(w, a9) : even.mul(w).add(a9);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a9 = FMA ? w.fma(odd, a9) : w.mul(odd).add(a9);
+                    a9 = FMA ? odd.fma(w, a9) : odd.mul(w).add(a9);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 640, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a10 = FMA ? w.fma(even, a10) : w.mul(even).add(a10);
+                    a10 = FMA ? even.fma(w, a10) : even.mul(w).add(a10);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a10 = FMA ? w.fma(odd, a10) : w.mul(odd).add(a10);
+                    a10 = FMA ? odd.fma(w, a10) : odd.mul(w).add(a10);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 704, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a11 = FMA ? w.fma(even, a11) : w.mul(even).add(a11);
+                    a11 = FMA ? even.fma(w, a11) : even.mul(w).add(a11);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a11 = FMA ? w.fma(odd, a11) : w.mul(odd).add(a11);
+                    a11 = FMA ? odd.fma(w, a11) : odd.mul(w).add(a11);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 768, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a12 = FMA ? w.fma(even, a12) : w.mul(even).add(a12);
+                    a12 = FMA ? even.fma(w, a12) : even.mul(w).add(a12);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a12 = FMA ? w.fma(odd, a12) : w.mul(odd).add(a12);
+                    a12 = FMA ? odd.fma(w, a12) : odd.mul(w).add(a12);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 832, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a13 = FMA ? w.fma(even, a13) : w.mul(even).add(a13);
+                    a13 = FMA ? even.fma(w, a13) : even.mul(w).add(a13);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a13 = FMA ? w.fma(odd, a13) : w.mul(odd).add(a13);
+                    a13 = FMA ? odd.fma(w, a13) : odd.mul(w).add(a13);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 896, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a14 = FMA ? w.fma(even, a14) : w.mul(even).add(a14);
+                    a14 = FMA ? even.fma(w, a14) : even.mul(w).add(a14);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a14 = FMA ? w.fma(odd, a14) : w.mul(odd).add(a14);
+                    a14 = FMA ? odd.fma(w, a14) : odd.mul(w).add(a14);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 960, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a15 = FMA ? w.fma(even, a15) : w.mul(even).add(a15);
+                    a15 = FMA ? even.fma(w, a15) : even.mul(w).add(a15);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a15 = FMA ? w.fma(odd, a15) : w.mul(odd).add(a15);
+                    a15 = FMA ? odd.fma(w, a15) : odd.mul(w).add(a15);
                 }
                 xp += 128;
             }
@@ -446,65 +446,65 @@ final class DenseTiles implements CpuLinear {
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a0 = FMA ? w.fma(even, a0) : w.mul(even).add(a0);
+                    a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a0 = FMA ? w.fma(odd, a0) : w.mul(odd).add(a0);
+                    a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a1 = FMA ? w.fma(even, a1) : w.mul(even).add(a1);
+                    a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a1 = FMA ? w.fma(odd, a1) : w.mul(odd).add(a1);
+                    a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a2 = FMA ? w.fma(even, a2) : w.mul(even).add(a2);
+                    a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a2 = FMA ? w.fma(odd, a2) : w.mul(odd).add(a2);
+                    a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a3 = FMA ? w.fma(even, a3) : w.mul(even).add(a3);
+                    a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a3 = FMA ? w.fma(odd, a3) : w.mul(odd).add(a3);
+                    a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a4 = FMA ? w.fma(even, a4) : w.mul(even).add(a4);
+                    a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a4 = FMA ? w.fma(odd, a4) : w.mul(odd).add(a4);
+                    a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a5 = FMA ? w.fma(even, a5) : w.mul(even).add(a5);
+                    a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a5 = FMA ? w.fma(odd, a5) : w.mul(odd).add(a5);
+                    a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a6 = FMA ? w.fma(even, a6) : w.mul(even).add(a6);
+                    a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a6 = FMA ? w.fma(odd, a6) : w.mul(odd).add(a6);
+                    a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
                             .and(low)
                             .reinterpretAsFloats();
-                    a7 = FMA ? w.fma(even, a7) : w.mul(even).add(a7);
+                    a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
-                    a7 = FMA ? w.fma(odd, a7) : w.mul(odd).add(a7);
+                    a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
                 }
                 xp += 128;
             }
@@ -557,21 +557,21 @@ final class DenseTiles implements CpuLinear {
                     FloatVector w;
                     long q = p + j;
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 0, ORDER);
-                    a0 = FMA ? w.fma(v, a0) : w.mul(v).add(a0);
+                    a0 = FMA ? v.fma(w, a0) : v.mul(w).add(a0);
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 64, ORDER);
-                    a1 = FMA ? w.fma(v, a1) : w.mul(v).add(a1);
+                    a1 = FMA ? v.fma(w, a1) : v.mul(w).add(a1);
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 128, ORDER);
-                    a2 = FMA ? w.fma(v, a2) : w.mul(v).add(a2);
+                    a2 = FMA ? v.fma(w, a2) : v.mul(w).add(a2);
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 192, ORDER);
-                    a3 = FMA ? w.fma(v, a3) : w.mul(v).add(a3);
+                    a3 = FMA ? v.fma(w, a3) : v.mul(w).add(a3);
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 256, ORDER);
-                    a4 = FMA ? w.fma(v, a4) : w.mul(v).add(a4);
+                    a4 = FMA ? v.fma(w, a4) : v.mul(w).add(a4);
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 320, ORDER);
-                    a5 = FMA ? w.fma(v, a5) : w.mul(v).add(a5);
+                    a5 = FMA ? v.fma(w, a5) : v.mul(w).add(a5);
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 384, ORDER);
-                    a6 = FMA ? w.fma(v, a6) : w.mul(v).add(a6);
+                    a6 = FMA ? v.fma(w, a6) : v.mul(w).add(a6);
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 448, ORDER);
-                    a7 = FMA ? w.fma(v, a7) : w.mul(v).add(a7);
+                    a7 = FMA ? v.fma(w, a7) : v.mul(w).add(a7);
                 }
                 xp += 64;
             }

@@ -637,7 +637,14 @@ public final class NOfM implements WeightFormat {
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 xp += 128;
             }
-            a0.add(a2).add(a1.add(a3)).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                    .add(a1)
+                    .add(a2)
+                    .add(a3)
+                    .mul(scale)
+                    .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }
 
@@ -767,7 +774,13 @@ public final class NOfM implements WeightFormat {
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 xp += 128;
             }
-            a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                    .add(a1)
+                    .add(a2)
+                    .add(a3)
+                    .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }
 
@@ -809,7 +822,12 @@ public final class NOfM implements WeightFormat {
                     }
                 }
             }
-            a0.add(a1).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                    .add(a1)
+                    .mul(scale)
+                    .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }
 
@@ -963,7 +981,14 @@ public final class NOfM implements WeightFormat {
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 xp += 128;
             }
-            a0.add(a2).add(a1.add(a3)).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                    .add(a1)
+                    .add(a2)
+                    .add(a3)
+                    .mul(Weights.TOP_BYTE_SCALE)
+                    .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }
 
@@ -1035,7 +1060,12 @@ public final class NOfM implements WeightFormat {
                     }
                 }
             }
-            a0.add(a1).mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                    .add(a1)
+                    .mul(Weights.TOP_BYTE_SCALE)
+                    .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }
 
@@ -1092,7 +1122,11 @@ public final class NOfM implements WeightFormat {
                     }
                 }
             }
-            a0.mul(Weights.TOP_BYTE_SCALE).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                    .mul(Weights.TOP_BYTE_SCALE)
+                    .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }
 
@@ -1145,7 +1179,12 @@ public final class NOfM implements WeightFormat {
                     }
                 }
             }
-            a0.add(a1).mul(scale).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+            FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                    .add(a1)
+                    .mul(scale)
+                    .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }
 

@@ -112,7 +112,13 @@ final class SwellKernels {
             w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 
@@ -177,7 +183,13 @@ final class SwellKernels {
             w = v.and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 
@@ -263,7 +275,13 @@ final class SwellKernels {
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 
@@ -323,7 +341,13 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 
@@ -423,7 +447,13 @@ final class SwellKernels {
             w = v.and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 
@@ -544,7 +574,13 @@ final class SwellKernels {
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 }

@@ -95,7 +95,13 @@ final class SwellPairs {
             w = v.and(HIGH).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 
@@ -184,7 +190,13 @@ final class SwellPairs {
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 
@@ -242,7 +254,13 @@ final class SwellPairs {
             t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 
@@ -349,7 +367,13 @@ final class SwellPairs {
             w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
-        a0.add(a2).add(a1.add(a3)).intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
+        FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
+                .add(a1)
+                .add(a2)
+                .add(a3)
+                .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         Ahead.keep(ahead);
     }
 }
