@@ -189,7 +189,7 @@ public final class CpuBackend implements Backend {
 
     /// Whether so many tokens are a GEMM rather than GEMVs.
     private static boolean many(Linear weight, Tensor x) {
-        return x.rows() > 1 && x.rows() > ((CpuLinear) weight).fewTokens() && VectorCheck.compiled();
+        return x.rows() > ((CpuLinear) weight).fewTokens() && VectorCheck.compiled();
     }
 
     /// Adds tokens `from` to `to` of a product to the loop, with each token's activations as the kernel wants them.

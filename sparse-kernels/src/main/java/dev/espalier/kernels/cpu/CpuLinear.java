@@ -22,7 +22,7 @@ public interface CpuLinear extends Linear, PanelSource {
     /// @param y float32, all rows; only those of the range are written
     void multiply(MemorySegment x, MemorySegment y, int from, int to);
 
-    /// Up to this many tokens, as many products are faster than to expand the matrix for a GEMM. A product is as fast as the second
+    /// Up to this many tokens, as many products are faster than to expand the matrix for a GEMM; at least one. A product is as fast as the second
     /// cache allows from the second token on; measured with `[576, 1536]` and `[2048, 5632]` (docs/benchmarks/cpu.md).
     int fewTokens();
 
