@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.espalier.checkpoint.Checkpoint;
 import dev.espalier.kernels.cpu.CpuBackend;
+import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.tensor.InputException;
 import dev.espalier.tools.bench.Candidate;
 import dev.espalier.tools.bench.DecodeBench;
@@ -92,6 +93,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
         try (Checkpoint checkpoint = ModelSource.open(model, options.dtype(), seed);
                 CpuBackend backend = new CpuBackend(options.threads(CpuBackend.defaultThreads()))) {
             LoadedModel.requireMemory(model + " in " + candidates.size() + " formats", memory(checkpoint, candidates));
+            VectorCheck.warning().ifPresent(warning -> output.note("note: %s", warning));
             DecodeBench result;
             try (Progress progress = output.progress("bench", DecodeBench.steps(candidates.size(), rounds))) {
                 result = DecodeBench.of(checkpoint, backend, candidates, options.head(), rounds, seconds, progress::at);

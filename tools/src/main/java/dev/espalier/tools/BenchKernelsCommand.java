@@ -140,7 +140,7 @@ final class BenchKernelsCommand implements Callable<Integer> {
         LoadedModel.requireMemory(
                 "bench kernels", candidates.size() * Math.max(largest, (long) memory << 20) + 3 * largest);
         KernelBench.Plan plan = new KernelBench.Plan(type(), tokens, (long) memory << 20, rounds, seconds, seed);
-        VectorCheck.problem().ifPresent(problem -> output.note("note: %s", problem));
+        VectorCheck.warning().ifPresent(warning -> output.note("note: %s", warning));
         try (CpuBackend backend = new CpuBackend(threads == null ? CpuBackend.defaultThreads() : threads)) {
             KernelBench result;
             try (Progress progress =

@@ -110,7 +110,7 @@ final class DevicesCommand implements Callable<Integer> {
                     document.at("/cpu/vector_bits").asInt(),
                     Units.number(document.at("/cpu/read_gb_per_s").asDouble()));
         }
-        VectorCheck.problem().ifPresent(problem -> output.print("Vectors: %s", problem));
+        VectorCheck.warning().ifPresent(warning -> output.print("Vectors: %s", warning));
         document.path("libraries").forEach(this::printLibrary);
         for (CudaLibrary library : CUDA) {
             library.warning().ifPresent(warning -> output.print("warning: %s", warning));

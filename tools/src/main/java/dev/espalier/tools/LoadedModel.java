@@ -96,7 +96,7 @@ final class LoadedModel implements AutoCloseable {
                 await(reading); // what is wrong with it is said before the long work
             }
             backend = new CpuBackend(options.threads(CpuBackend.defaultThreads()));
-            VectorCheck.problem().ifPresent(problem -> output.note("note: %s", problem));
+            VectorCheck.warning().ifPresent(warning -> output.note("note: %s", warning));
             model = Model.load(checkpoint, backend, KernelWarmUp.around(formats.apply(backend)), options.head());
             model.notices().forEach(notice -> output.note("note: %s", notice));
             if (ModelSource.random(name)) {

@@ -52,7 +52,8 @@ final class Child implements AutoCloseable {
                 "-Xmx1g",
                 "--add-modules",
                 "jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED"));
+                "--enable-native-access=ALL-UNNAMED",
+                "-XX:PerMethodTrapLimit=100000"));
         words.addAll(jvm);
         words.addAll(List.of("-cp", System.getProperty("java.class.path"), Espalier.class.getName()));
         words.addAll(List.of(arguments));

@@ -150,6 +150,27 @@ class ProcessTest {
         }
     }
 
+    /// Java with its own limit on traps, under which the kernels' vectors are objects in some processes.
+    @Test
+    void withoutTheLaunchersTrapLimitOneLineSaysWhatToAdd() throws Exception {
+        int run = 0;
+        for (String[] arguments : List.of(
+                Cli.words("generate", LLAMA, "--prompt-ids", "1", "--max-new-tokens", "1"), Cli.words("devices"))) {
+            List<String> words = new ArrayList<>(Child.java(List.of(), arguments));
+            assertTrue(words.removeIf(word -> word.startsWith("-XX:PerMethodTrapLimit=")));
+            try (Child child = Child.start(temp.resolve("run" + run++), words)) {
+                assertEquals(0, child.code(), child::toString);
+                assertEquals(
+                        1,
+                        (child.out() + "\n" + child.err())
+                                .lines()
+                                .filter(line -> line.contains("start Java with -XX:PerMethodTrapLimit=100000"))
+                                .count(),
+                        child::toString);
+            }
+        }
+    }
+
     /// Java as somebody starts it who does not know of the launcher.
     @Test
     void withoutTheVectorModuleEveryVerbSaysWhatToAdd() throws Exception { // EDDI 801

@@ -41,7 +41,12 @@ import org.openjdk.jmh.annotations.Warmup;
 @Measurement(iterations = 5, time = 1)
 @Fork(
         value = 1,
-        jvmArgsAppend = {"--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"})
+        jvmArgsAppend = {
+            "--add-modules",
+            "jdk.incubator.vector",
+            "--enable-native-access=ALL-UNNAMED",
+            "-XX:PerMethodTrapLimit=100000"
+        })
 public class KernelBenchmark {
     /// A name of [WeightFormats].
     @Param({"dense", "bitmask", "swell", "2:4", "4:8", "13:64", "dense-int8", "bitmask-int8", "swell-int8"})

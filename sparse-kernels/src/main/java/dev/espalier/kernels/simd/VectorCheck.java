@@ -14,6 +14,9 @@ public final class VectorCheck {
     private static final boolean COMPILED = PROBLEM == null;
     private static final boolean EXPANDS_SHORTS = COMPILED && expandsShorts();
 
+    /// Below this, C2 may leave the end of a large kernel with vectors as objects; see [#warning].
+    private static final long TRAPS = 10_000;
+
     private VectorCheck() {}
 
     /// Whether kernels use vectors; if not, they run scalar code.
@@ -24,6 +27,19 @@ public final class VectorCheck {
     /// Why vectors are off, in one sentence with the remedy; empty if they are on.
     public static Optional<String> problem() {
         return Optional.ofNullable(PROBLEM);
+    }
+
+    /// What a user should know of vectors here, in one sentence with the remedy: why they are off, or why they may be slow.
+    ///
+    /// While C2 compiles a method it adds up the traps of one kind that the methods that it inlines have met, each as often
+    /// as it is inlined; from `PerMethodTrapLimit` on, 100 by itself, it no longer trusts what it knows of a call's receiver.
+    /// A kernel inlines the same few methods of the Vector API hundreds of times.
+    public static Optional<String> warning() {
+        String limit = COMPILED ? CompilerHints.option("PerMethodTrapLimit") : null;
+        return limit == null || Long.parseLong(limit) >= TRAPS
+                ? problem()
+                : Optional.of("kernels may be several times slower in some starts than in others: start Java with"
+                        + " -XX:PerMethodTrapLimit=100000, as ./espalier does");
     }
 
     /// Whether spreading packed 16-bit values over the set lanes of a mask is one instruction (AVX-512 VBMI2). HotSpot
