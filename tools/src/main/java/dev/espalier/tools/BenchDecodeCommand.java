@@ -149,7 +149,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
                     Units.number(run.tokensPerSecond()),
                     Units.number(run.bytesPerToken() / 1e6),
                     Units.number(run.gbPerSecond()),
-                    String.format(Locale.ROOT, "%.2f", run.gbPerSecond() / result.readGbPerSecond()));
+                    String.format(Locale.ROOT, "%.2f", run.bandwidthShare()));
         }
         output.print("%s", table);
     }
@@ -171,7 +171,7 @@ final class BenchDecodeCommand implements Callable<Integer> {
                     .put("tokens_per_s", run.tokensPerSecond())
                     .put("bytes_per_token", run.bytesPerToken())
                     .put("gb_per_s", run.gbPerSecond())
-                    .put("bandwidth_share", run.gbPerSecond() / result.readGbPerSecond())
+                    .put("bandwidth_share", run.bandwidthShare())
                     .put("ratio_to_dense", run.step().ratio())
                     .put("ratio_min", run.step().ratioMin())
                     .put("ratio_max", run.step().ratioMax())

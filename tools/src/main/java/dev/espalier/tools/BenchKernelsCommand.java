@@ -206,7 +206,7 @@ final class BenchKernelsCommand implements Callable<Integer> {
                     String.format(Locale.ROOT, "%.3f", run.bytesPerWeight()),
                     Units.number(run.weightsPerSecond() / 1e9),
                     Units.number(run.gbPerSecond()),
-                    String.format(Locale.ROOT, "%.2f", run.gbPerSecond() / result.readGbPerSecond()),
+                    String.format(Locale.ROOT, "%.2f", run.bandwidthShare()),
                     Units.number(run.cacheWeightsPerSecond() / 1e9));
         }
         output.print("%s", table);
@@ -234,7 +234,7 @@ final class BenchKernelsCommand implements Callable<Integer> {
                     .put("cache_weights_per_s", run.cacheWeightsPerSecond())
                     .put("seconds", run.timing().seconds())
                     .put("gb_per_s", run.gbPerSecond())
-                    .put("bandwidth_share", run.gbPerSecond() / result.readGbPerSecond())
+                    .put("bandwidth_share", run.bandwidthShare())
                     .put("ratio_to_dense", run.timing().ratio())
                     .put("ratio_min", run.timing().ratioMin())
                     .put("ratio_max", run.timing().ratioMax());

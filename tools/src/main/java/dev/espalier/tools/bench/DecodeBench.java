@@ -18,7 +18,7 @@ import java.util.function.IntConsumer;
 
 /// Decode speed of one model in several formats, all in one run.
 ///
-/// @param readGbPerSecond memory bandwidth with all threads, the median of readings between the measurements
+/// @param readGbPerSecond memory bandwidth with all threads, the median of readings between all turns
 /// @param readGbPerSecondOneThread the same with one thread
 /// @param runs one for each candidate, the first is the fastest dense format of the same element type
 public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThread, List<Run> runs) {
@@ -44,6 +44,12 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
         /// Weight bytes read per second, in GB.
         public double gbPerSecond() {
             return bytesPerToken / step.seconds() / 1e9;
+        }
+
+        /// The share of the bandwidth that memory had just before and after, median over the rounds. Where the bandwidth
+        /// moves, this is not the quotient of the medians.
+        public double bandwidthShare() {
+            return bytesPerToken / step.readable();
         }
     }
 
@@ -89,8 +95,8 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
             double seconds,
             IntConsumer progress,
             Bandwidth bandwidth) {
-        double[] read = new double[rounds];
-        double[] alone = new double[rounds];
+        List<Double> read = new ArrayList<>();
+        List<Double> alone = new ArrayList<>();
         List<DecodeStep> steps = models.stream().map(DecodeStep::new).toList();
         List<LinearPass> passes =
                 models.stream().map(model -> LinearPass.of(model, backend)).toList();
@@ -102,11 +108,19 @@ public record DecodeBench(double readGbPerSecond, double readGbPerSecondOneThrea
             // Whole steps and linear layers alone in the same rounds: what disturbs one disturbs the other.
             List<Runnable> works = new ArrayList<>(steps);
             works.addAll(passes);
-            List<PairedTiming> timings = PairedTiming.of(works, models.size(), rounds, seconds, round -> {
-                read[round - 1] = bandwidth.measure(backend.workers());
-                alone[round - 1] = bandwidth.measure(one);
-                progress.accept(models.size() + round);
-            });
+            List<PairedTiming> timings = PairedTiming.of(
+                    works,
+                    models.size(),
+                    rounds,
+                    seconds,
+                    round -> {
+                        alone.add(bandwidth.measure(one));
+                        progress.accept(models.size() + round);
+                    },
+                    () -> {
+                        read.add(bandwidth.measure(backend.workers()));
+                        return read.getLast();
+                    });
             List<Run> runs = new ArrayList<>();
             for (int i = 0; i < models.size(); i++) {
                 runs.add(run(models.get(i), candidates.get(i), timings.get(i), timings.get(models.size() + i)));

@@ -12,11 +12,12 @@ import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.function.DoubleSupplier;
 import java.util.function.IntConsumer;
 
 /// The speed of the kernels alone: one linear layer's shape, in several formats, streamed from memory and from the cache.
 ///
-/// @param readGbPerSecond memory bandwidth with all threads, the median of readings between the measurements
+/// @param readGbPerSecond memory bandwidth with all threads, the median of readings between all turns
 /// @param readGbPerSecondOneThread the same with one thread
 /// @param runs all formats of the first shape, then those of the next; the first of each is dense
 public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThread, List<Run> runs) {
@@ -57,6 +58,11 @@ public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThrea
         /// Bytes of weights a second, in GB.
         public double gbPerSecond() {
             return bytes / timing.seconds() / 1e9;
+        }
+
+        /// The share of the bandwidth that memory had just before and just after, median over the rounds.
+        public double bandwidthShare() {
+            return bytes / timing.readable();
         }
     }
 
@@ -103,12 +109,15 @@ public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThrea
                         rate,
                         () -> {
                             read.add(bandwidth.measure(backend.workers()));
-                            alone.add(bandwidth.measure(one));
+                            return read.getLast();
                         },
-                        () -> progress.accept(++done[0])));
+                        () -> {
+                            alone.add(bandwidth.measure(one));
+                            progress.accept(++done[0]);
+                        }));
             }
         }
-        return new KernelBench(median(read), median(alone), List.copyOf(runs));
+        return new KernelBench(PairedTiming.median(read), PairedTiming.median(alone), List.copyOf(runs));
     }
 
     private static List<Run> measure(
@@ -117,7 +126,7 @@ public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThrea
             List<Candidate> candidates,
             Plan plan,
             KernelRate rate,
-            Runnable bandwidth,
+            DoubleSupplier bandwidth,
             Runnable step) {
         List<List<Linear>> packed = new ArrayList<>();
         List<LinearPass> passes = new ArrayList<>();
@@ -131,10 +140,8 @@ public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThrea
                 passes.add(new LinearPass(backend, copies, plan.tokens()));
                 step.run();
             }
-            List<PairedTiming> timings = PairedTiming.of(List.copyOf(passes), plan.rounds(), plan.seconds(), round -> {
-                bandwidth.run();
-                step.run();
-            });
+            List<PairedTiming> timings = PairedTiming.of(
+                    List.copyOf(passes), passes.size(), plan.rounds(), plan.seconds(), round -> step.run(), bandwidth);
             List<Run> runs = new ArrayList<>();
             for (int i = 0; i < candidates.size(); i++) {
                 Linear first = packed.get(i).getFirst();
@@ -192,10 +199,5 @@ public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThrea
             dtype.set(weights.segment(), i, (float) random.nextGaussian());
         }
         return weights;
-    }
-
-    private static double median(List<Double> values) {
-        return PairedTiming.median(
-                values.stream().mapToDouble(Double::doubleValue).toArray());
     }
 }
