@@ -206,10 +206,14 @@ final class DenseTiles implements CpuLinear {
             }
             if (dtype == DType.F32) {
                 Kernel.single8(begin, end, xs, sums);
+            } else if (dtype == DType.BF16 && tileRows == 16) {
+                Kernel.bf16By16(begin, end, xs, sums);
+            } else if (dtype == DType.BF16) {
+                Kernel.bf16By8(begin, end, xs, sums);
             } else if (tileRows == 16) {
-                Kernel.half16(begin, end, xs, scale, shift, low, high, sums);
+                Kernel.f16By16(begin, end, xs, scale, shift, low, high, sums);
             } else {
-                Kernel.half8(begin, end, xs, scale, shift, low, high, sums);
+                Kernel.f16By8(begin, end, xs, scale, shift, low, high, sums);
             }
             Sums.fold(sums, count, scale, ys + 4L * row);
         }
@@ -230,6 +234,9 @@ final class DenseTiles implements CpuLinear {
     /// The rows of one tile.
     private static final class Kernel {
         private static final boolean FMA = CompilerHints.fma();
+        /// The bits of the second of two BF16 that lie in an int.
+        private static final int HIGH = 0xffff0000;
+
         private static final VectorSpecies<Short> HALF =
                 VectorSpecies.of(short.class, VectorShape.forBitSize(Math.max(64, F.vectorBitSize() / 2)));
 
@@ -239,8 +246,138 @@ final class DenseTiles implements CpuLinear {
 
         private Kernel() {}
 
-        /// 16 rows of 16-bit weights; the accumulators go to `sums`.
-        static void half16(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
+        /// 16 rows of BF16; the accumulators go to `sums`.
+        static void bf16By16(long begin, long end, long x, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
+            FloatVector a8 = FloatVector.zero(F);
+            FloatVector a9 = FloatVector.zero(F);
+            FloatVector a10 = FloatVector.zero(F);
+            FloatVector a11 = FloatVector.zero(F);
+            FloatVector a12 = FloatVector.zero(F);
+            FloatVector a13 = FloatVector.zero(F);
+            FloatVector a14 = FloatVector.zero(F);
+            FloatVector a15 = FloatVector.zero(F);
+            IntVector v;
+            FloatVector w;
+            long xp = x;
+            long ahead = 0;
+            for (long p = begin; p != end; p += 1024) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                for (int j = 0; j < 64; j += VECTOR_BYTES) {
+                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
+                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER);
+                    long q = p + j;
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 512, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a8 = FMA ? even.fma(w, a8) : even.mul(w).add(a8);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a8 = FMA ? odd.fma(w, a8) : odd.mul(w).add(a8);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 576, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a9 = FMA ? even.fma(w, a9) : even.mul(w).add(a9);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a9 = FMA ? odd.fma(w, a9) : odd.mul(w).add(a9);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 640, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a10 = FMA ? even.fma(w, a10) : even.mul(w).add(a10);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a10 = FMA ? odd.fma(w, a10) : odd.mul(w).add(a10);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 704, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a11 = FMA ? even.fma(w, a11) : even.mul(w).add(a11);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a11 = FMA ? odd.fma(w, a11) : odd.mul(w).add(a11);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 768, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a12 = FMA ? even.fma(w, a12) : even.mul(w).add(a12);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a12 = FMA ? odd.fma(w, a12) : odd.mul(w).add(a12);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 832, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a13 = FMA ? even.fma(w, a13) : even.mul(w).add(a13);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a13 = FMA ? odd.fma(w, a13) : odd.mul(w).add(a13);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 896, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a14 = FMA ? even.fma(w, a14) : even.mul(w).add(a14);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a14 = FMA ? odd.fma(w, a14) : odd.mul(w).add(a14);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 960, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a15 = FMA ? even.fma(w, a15) : even.mul(w).add(a15);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a15 = FMA ? odd.fma(w, a15) : odd.mul(w).add(a15);
+                }
+                xp += 128;
+            }
+            a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
+            a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
+            a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
+            a3.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, ORDER);
+            a4.intoMemorySegment(Raw.ALL, sums + 4 * Sums.STRIDE, ORDER);
+            a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
+            a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
+            a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
+            a8.intoMemorySegment(Raw.ALL, sums + 8 * Sums.STRIDE, ORDER);
+            a9.intoMemorySegment(Raw.ALL, sums + 9 * Sums.STRIDE, ORDER);
+            a10.intoMemorySegment(Raw.ALL, sums + 10 * Sums.STRIDE, ORDER);
+            a11.intoMemorySegment(Raw.ALL, sums + 11 * Sums.STRIDE, ORDER);
+            a12.intoMemorySegment(Raw.ALL, sums + 12 * Sums.STRIDE, ORDER);
+            a13.intoMemorySegment(Raw.ALL, sums + 13 * Sums.STRIDE, ORDER);
+            a14.intoMemorySegment(Raw.ALL, sums + 14 * Sums.STRIDE, ORDER);
+            a15.intoMemorySegment(Raw.ALL, sums + 15 * Sums.STRIDE, ORDER);
+            Ahead.keep(ahead);
+        }
+
+        /// 16 rows of F16; the accumulators go to `sums`.
+        static void f16By16(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -419,8 +556,82 @@ final class DenseTiles implements CpuLinear {
             Ahead.keep(ahead);
         }
 
-        /// 8 rows of 16-bit weights; the accumulators go to `sums`.
-        static void half8(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
+        /// 8 rows of BF16; the accumulators go to `sums`.
+        static void bf16By8(long begin, long end, long x, long sums) {
+            FloatVector a0 = FloatVector.zero(F);
+            FloatVector a1 = FloatVector.zero(F);
+            FloatVector a2 = FloatVector.zero(F);
+            FloatVector a3 = FloatVector.zero(F);
+            FloatVector a4 = FloatVector.zero(F);
+            FloatVector a5 = FloatVector.zero(F);
+            FloatVector a6 = FloatVector.zero(F);
+            FloatVector a7 = FloatVector.zero(F);
+            IntVector v;
+            FloatVector w;
+            long xp = x;
+            long ahead = 0;
+            for (long p = begin; p != end; p += 512) {
+                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                for (int j = 0; j < 64; j += VECTOR_BYTES) {
+                    FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
+                    FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER);
+                    long q = p + j;
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
+                    v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
+                    w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+                    a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
+                    w = v.and(HIGH).reinterpretAsFloats();
+                    a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
+                }
+                xp += 128;
+            }
+            a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
+            a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
+            a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
+            a3.intoMemorySegment(Raw.ALL, sums + 3 * Sums.STRIDE, ORDER);
+            a4.intoMemorySegment(Raw.ALL, sums + 4 * Sums.STRIDE, ORDER);
+            a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
+            a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
+            a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
+            Ahead.keep(ahead);
+        }
+
+        /// 8 rows of F16; the accumulators go to `sums`.
+        static void f16By8(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
