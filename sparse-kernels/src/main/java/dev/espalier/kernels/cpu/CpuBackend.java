@@ -6,6 +6,7 @@ import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.LinearAlgebra;
 import dev.espalier.kernels.LinearGroup;
 import dev.espalier.kernels.WeightFormat;
+import dev.espalier.kernels.simd.AheadChoice;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Convert;
 import dev.espalier.kernels.simd.Gemm;
@@ -496,6 +497,7 @@ public final class CpuBackend implements Backend {
         private final MemorySegment[][] results = new MemorySegment[LinearGroup.MOST][1];
         /// Where each matrix' rows begin.
         private final int[] starts = new int[LinearGroup.MOST];
+        private final AheadChoice ahead = new AheadChoice();
         private int size;
         private int tokens;
 
@@ -535,11 +537,15 @@ public final class CpuBackend implements Backend {
                 grain = Math.max(grain, matrices[i].grain());
             }
             int rows = 0;
+            long bytes = 0;
             for (int i = 0; i < size; i++) {
                 starts[i] = Math.ceilDiv(rows, grain) * grain;
                 rows = starts[i] + matrices[i].rows();
+                bytes += matrices[i].bytes();
             }
+            ahead.begin(tokens == 1 ? bytes : 0);
             workers.shared(rows, grain, this);
+            ahead.end();
         }
 
         @Override
