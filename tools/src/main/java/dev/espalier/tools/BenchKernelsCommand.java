@@ -30,8 +30,8 @@ import picocli.CommandLine.Option;
             "Each format gets a random matrix of the shape, with its zeros at random places, in as many copies as no cache"
                     + " holds. The formats take turns; ratios are medians of measurements made in the same round.",
             "Two things bound a kernel: the memory (share of the bandwidth that is read in this run) and its own arithmetic"
-                    + " (the last column: the same kernel on a matrix in the cache, which one thread reaches times the number"
-                    + " of threads). A share well below 1 with a cache rate far above the measured one is neither: look for"
+                    + " (the last column: the same kernel with all threads at once, each on a matrix in its cache)."
+                    + " A share well below 1 with a cache rate far above the measured one is neither: look for"
                     + " other programs that run.",
             "Gw/s counts weights, zeros included, for each token.",
             ""

@@ -21,6 +21,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
@@ -497,7 +498,9 @@ public final class CpuBackend implements Backend {
         private final MemorySegment[][] results = new MemorySegment[LinearGroup.MOST][1];
         /// Where each matrix' rows begin.
         private final int[] starts = new int[LinearGroup.MOST];
-        private final AheadChoice ahead = new AheadChoice();
+        /// Kernels differ in how much a load ahead holds them up.
+        private final Map<Class<?>, AheadChoice> choices = new HashMap<>();
+
         private int size;
         private int tokens;
 
@@ -543,6 +546,7 @@ public final class CpuBackend implements Backend {
                 rows = starts[i] + matrices[i].rows();
                 bytes += matrices[i].bytes();
             }
+            AheadChoice ahead = choices.computeIfAbsent(matrices[0].getClass(), kernel -> new AheadChoice());
             ahead.begin(tokens == 1 ? bytes : 0);
             workers.shared(rows, grain, this);
             ahead.end();

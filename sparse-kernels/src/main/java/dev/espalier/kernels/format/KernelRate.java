@@ -4,18 +4,22 @@ import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.VectorCheck;
+import dev.espalier.kernels.simd.Workers;
 import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Set;
 
-/// How fast a kernel multiplies when it does not wait for memory: one thread, a matrix that lies in its caches, one token.
+/// How fast a kernel multiplies when it does not wait for memory: all threads at once, a matrix that lies in their caches, one
+/// token. All at once, because two threads may share a core and its arithmetic.
 ///
 /// Beside the memory's bandwidth it tells what bounds decode: a kernel cannot be faster than this, however few its bytes.
 public final class KernelRate {
     private static final int ROWS = 48;
+    private static final int SLICES = 4;
     private static final int TINY_ROWS = 16;
     private static final int TINY_COLUMNS = 512;
     /// Columns from one kept weight to the next.
@@ -39,13 +43,40 @@ public final class KernelRate {
         return dense.slice(from, from + count);
     }
 
-    /// Nanoseconds of one product with `packed`: the least of those that fit into `nanos`, at least one.
-    public double nanos(Linear packed, long nanos) {
+    /// Nanoseconds that the threads of `workers` together take for a product with `packed`, each running products of its own: the
+    /// least of [#SLICES] means, which together take `nanos` or a product a thread and mean.
+    public double nanos(Linear packed, long nanos, Workers workers) {
         CpuLinear matrix = (CpuLinear) packed;
         warm(matrix);
+        double least = Double.MAX_VALUE;
         try (Arena arena = Arena.ofShared()) {
-            return least(matrix, input(arena, matrix), output(arena, matrix.rows()), nanos);
+            MemorySegment x = input(arena, matrix);
+            MemorySegment[] y = new MemorySegment[workers.threads()];
+            Arrays.setAll(y, thread -> output(arena, matrix.rows()));
+            double[] perNano = new double[y.length];
+            for (int slice = 0; slice < SLICES; slice++) {
+                workers.rows(y.length, 1, (from, to, thread) -> {
+                    for (int i = from; i < to; i++) {
+                        perNano[i] = rate(matrix, x, y[i], nanos / SLICES);
+                    }
+                });
+                least = Math.min(least, 1 / Arrays.stream(perNano).sum());
+            }
         }
+        return least;
+    }
+
+    /// Products a nanosecond, in the calling thread.
+    private static double rate(CpuLinear packed, MemorySegment x, MemorySegment y, long nanos) {
+        long begin = System.nanoTime();
+        long now = begin;
+        long products = 0;
+        while (now - begin < nanos || products == 0) {
+            packed.multiply(x, y, 0, packed.rows());
+            products++;
+            now = System.nanoTime();
+        }
+        return products / (double) Math.max(1, now - begin);
     }
 
     private static MemorySegment input(Arena arena, CpuLinear matrix) {

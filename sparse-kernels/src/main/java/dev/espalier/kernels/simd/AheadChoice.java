@@ -2,17 +2,17 @@ package dev.espalier.kernels.simd;
 
 import java.util.SplittableRandom;
 
-/// Finds out while products run whether [Ahead] pays: what it brings depends on the processor, on what else shares its cores,
-/// and, in a virtual machine, on the minute.
+/// Finds out while products of one kernel run whether [Ahead] pays: what it brings depends on the processor, on what else
+/// shares its cores, and, in a virtual machine, on the minute.
 ///
-/// Both ways are timed, by bytes a nanosecond, over about the last 64 products of each. The slower one is still taken for one
-/// product in 16, drawn at random so that it is not always the same layer's. What is computed is the same either way.
+/// Both ways are timed, by bytes a nanosecond, over about the last 256 products of each. The slower one is still taken for one
+/// product in 32, drawn at random so that it is not always the same layer's. What is computed is the same either way.
 public final class AheadChoice {
     /// Products of fewer bytes tell of other things.
     static final long LEAST_BYTES = 1 << 20;
 
-    private static final int MEMORY = 64;
-    private static final int TRIALS = 16;
+    private static final int MEMORY = 256;
+    private static final int TRIALS = 32;
 
     private final SplittableRandom random = new SplittableRandom(1);
     private final double[] bytes = new double[2];
@@ -29,22 +29,22 @@ public final class AheadChoice {
     /// Nothing is known yet: the two ways take turns.
     public AheadChoice() {}
 
-    /// Before a product that reads `bytes` bytes of weights: chooses the way. Small ones go the way that is set.
+    /// Before a product that reads `bytes` bytes of weights: chooses the way.
     public void begin(long bytes) {
         size = bytes;
+        way = on;
         if (size >= LEAST_BYTES) {
             way = seen < MEMORY ? (seen & 1) == 0 : on ^ random.nextInt(TRIALS) == 0;
             seen = Math.min(MEMORY, seen + 1);
-            Ahead.pages(way);
-            start = System.nanoTime();
         }
+        Ahead.pages(way);
+        start = System.nanoTime();
     }
 
     /// After the product.
     public void end() {
         if (size >= LEAST_BYTES) {
             took(way, size, System.nanoTime() - start);
-            Ahead.pages(on);
         }
     }
 

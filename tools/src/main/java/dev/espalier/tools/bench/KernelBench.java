@@ -33,8 +33,8 @@ public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThrea
     /// @param tokens multiplied at once
     /// @param bytes of the packed matrix
     /// @param timing of one product with the matrix in memory, against dense
-    /// @param cacheWeightsPerSecond zeros included, one token, the matrix in the cache, the rate of one thread times the
-    ///     number of threads: what arithmetic allows
+    /// @param cacheWeightsPerSecond zeros included, one token, all threads at once, each on a matrix in its cache: what
+    ///     arithmetic allows
     public record Run(
             int rows,
             int columns,
@@ -155,7 +155,7 @@ public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThrea
                         first.bytes(),
                         timings.get(i)
                                 .divided(packed.get(i).size(), packed.getFirst().size()),
-                        cache[i] * backend.workers().threads()));
+                        cache[i]));
             }
             return runs;
         } finally {
@@ -165,7 +165,7 @@ public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThrea
     }
 
     /// Fills `copies` with at least `memory` bytes of `weights` as `candidate` wants them; returns the rate in the cache of
-    /// one thread, in weights a second.
+    /// all threads together, in weights a second.
     private static double pack(
             Tensor weights,
             Candidate candidate,
@@ -186,7 +186,7 @@ public record KernelBench(double readGbPerSecond, double readGbPerSecondOneThrea
             double denseBytes = (double) pruned.bytes() / copies.getLast().bytes() * CACHE_BYTES;
             Tensor sample = KernelRate.sample(pruned, (long) denseBytes);
             try (Linear small = backend.linear(sample, format)) {
-                return sample.size() / rate.nanos(small, CACHE_NANOS) * 1e9;
+                return sample.size() / rate.nanos(small, CACHE_NANOS, backend.workers()) * 1e9;
             }
         }
     }
