@@ -6,7 +6,6 @@ import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.LinearAlgebra;
 import dev.espalier.kernels.LinearGroup;
 import dev.espalier.kernels.WeightFormat;
-import dev.espalier.kernels.simd.AheadChoice;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Convert;
 import dev.espalier.kernels.simd.Gemm;
@@ -21,7 +20,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
@@ -498,9 +496,6 @@ public final class CpuBackend implements Backend {
         private final MemorySegment[][] results = new MemorySegment[LinearGroup.MOST][1];
         /// Where each matrix' rows begin.
         private final int[] starts = new int[LinearGroup.MOST];
-        /// Kernels differ in how much a load ahead holds them up.
-        private final Map<Class<?>, AheadChoice> choices = new HashMap<>();
-
         private int size;
         private int tokens;
 
@@ -540,16 +535,11 @@ public final class CpuBackend implements Backend {
                 grain = Math.max(grain, matrices[i].grain());
             }
             int rows = 0;
-            long bytes = 0;
             for (int i = 0; i < size; i++) {
                 starts[i] = Math.ceilDiv(rows, grain) * grain;
                 rows = starts[i] + matrices[i].rows();
-                bytes += matrices[i].bytes();
             }
-            AheadChoice ahead = choices.computeIfAbsent(matrices[0].getClass(), kernel -> new AheadChoice());
-            ahead.begin(tokens == 1 ? bytes : 0);
             workers.shared(rows, grain, this);
-            ahead.end();
         }
 
         @Override

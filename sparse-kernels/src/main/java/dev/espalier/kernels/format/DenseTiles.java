@@ -3,6 +3,7 @@ package dev.espalier.kernels.format;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.Ahead;
+import dev.espalier.kernels.simd.AheadChoice;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;
@@ -197,6 +198,10 @@ final class DenseTiles implements CpuLinear {
         int low = Weights.lowMask(dtype);
         int high = Weights.highMask(dtype);
         float scale = Weights.scale(dtype);
+        AheadChoice ahead = AheadChoice.ofThread();
+        boolean pages = ahead.begin((to - from) * rowBytes);
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         for (int row = from; row < to; row += tileRows) {
             long begin = memory.address() + row * rowBytes;
             long end = begin + tileRows * rowBytes;
@@ -206,18 +211,19 @@ final class DenseTiles implements CpuLinear {
                 continue;
             }
             if (dtype == DType.F32) {
-                Kernel.single8(begin, end, xs, sums);
+                Kernel.single8(begin, end, xs, distance, alignment, sums);
             } else if (dtype == DType.BF16 && tileRows == 16) {
-                Kernel.bf16By16(begin, end, xs, sums);
+                Kernel.bf16By16(begin, end, xs, distance, alignment, sums);
             } else if (dtype == DType.BF16) {
-                Kernel.bf16By8(begin, end, xs, sums);
+                Kernel.bf16By8(begin, end, xs, distance, alignment, sums);
             } else if (tileRows == 16) {
-                Kernel.f16By16(begin, end, xs, scale, shift, low, high, sums);
+                Kernel.f16By16(begin, end, xs, scale, shift, low, high, distance, alignment, sums);
             } else {
-                Kernel.f16By8(begin, end, xs, scale, shift, low, high, sums);
+                Kernel.f16By8(begin, end, xs, scale, shift, low, high, distance, alignment, sums);
             }
             Sums.fold(sums, count, scale, ys + 4L * row);
         }
+        ahead.end();
     }
 
     private void scalar(int from, int count, long x, long y) {
@@ -248,7 +254,7 @@ final class DenseTiles implements CpuLinear {
         private Kernel() {}
 
         /// 16 rows of BF16; the accumulators go to `sums`.
-        static void bf16By16(long begin, long end, long x, long sums) {
+        static void bf16By16(long begin, long end, long x, long distance, long alignment, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -270,7 +276,7 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 1024) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER);
@@ -378,7 +384,17 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 16 rows of F16; the accumulators go to `sums`.
-        static void f16By16(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
+        static void f16By16(
+                long begin,
+                long end,
+                long x,
+                float scale,
+                int shift,
+                int low,
+                int high,
+                long distance,
+                long alignment,
+                long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -400,7 +416,7 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 1024) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
                             .mul(scale);
@@ -558,7 +574,7 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 8 rows of BF16; the accumulators go to `sums`.
-        static void bf16By8(long begin, long end, long x, long sums) {
+        static void bf16By8(long begin, long end, long x, long distance, long alignment, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -572,7 +588,7 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER);
@@ -632,7 +648,17 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 8 rows of F16; the accumulators go to `sums`.
-        static void f16By8(long begin, long end, long x, float scale, int shift, int low, int high, long sums) {
+        static void f16By8(
+                long begin,
+                long end,
+                long x,
+                float scale,
+                int shift,
+                int low,
+                int high,
+                long distance,
+                long alignment,
+                long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -646,7 +672,7 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
                             .mul(scale);
@@ -751,7 +777,7 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 8 rows of F32 weights.
-        static void single8(long begin, long end, long x, long sums) {
+        static void single8(long begin, long end, long x, long distance, long alignment, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -763,7 +789,7 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector w;

@@ -9,8 +9,7 @@ import java.lang.foreign.MemorySegment;
 /// The processor recognizes a stream of lines and brings the next ones by itself, but only up to the end of a page of
 /// 4 KiB, whatever the system's pages are: at the start of each page it has to recognize the stream anew, and meanwhile
 /// most of the memory's bandwidth may lie idle. So a kernel loads one word of a page to come at each of its steps: the load
-/// is the first of that page's stream. Where two threads share a core such loads hold it up more than they help, so they can
-/// be switched off, and [AheadChoice] finds out (docs/design/formats.md, "Reading ahead").
+/// is the first of that page's stream (docs/design/formats.md, "Reading ahead").
 public final class Ahead {
     private static final int PAGE = 4096;
     private static final int LINE = 64;
@@ -20,9 +19,6 @@ public final class Ahead {
     /// Where [#keep] leaves what nobody reads.
     static long kept;
 
-    private static long distance = 2 * PAGE;
-    private static long mask = -PAGE;
-
     private Ahead() {}
 
     /// Memory for `bytes` bytes of weights, zeros, and what a kernel may read behind them: not to have to ask where they end makes
@@ -31,16 +27,21 @@ public final class Ahead {
         return Memory.allocate(bytes + SLACK, arena).asSlice(0, bytes);
     }
 
-    /// From the next product on: whether kernels load from the pages to come. Not in the middle of one.
-    static void pages(boolean on) {
-        distance = on ? 2 * PAGE : 0;
-        mask = on ? -PAGE : -LINE;
+    /// Where the page after the next begins, seen from `address`. With the next page bitmask and 2:4 were slower than without;
+    /// with one load a page dense was.
+    public static long pageAhead(long address) {
+        return address + 2 * PAGE & -PAGE;
     }
 
-    /// What a kernel at `address` loads: where the page after the next begins, or, switched off, the line that it is about to
-    /// read anyway. With the next page bitmask and 2:4 were slower than without; with one load a page dense was.
-    public static long pageAhead(long address) {
-        return address + distance & mask;
+    /// For kernels that load ahead or not, as [AheadChoice] says: what they load at `address` is at `address + distance &
+    /// alignment`, in a page to come or in the line that they are about to read anyway.
+    public static long distance(boolean pages) {
+        return pages ? 2 * PAGE : 0;
+    }
+
+    /// See [#distance].
+    public static long alignment(boolean pages) {
+        return pages ? -PAGE : -LINE;
     }
 
     /// Takes what was loaded only to have it brought: what nobody uses the compiler leaves out.

@@ -2,17 +2,21 @@ package dev.espalier.kernels.simd;
 
 import java.util.SplittableRandom;
 
-/// Finds out while products of one kernel run whether [Ahead] pays: what it brings depends on the processor, on what else
-/// shares its cores, and, in a virtual machine, on the minute.
+/// Finds out, while a thread's products run, whether loads from the pages to come pay ([Ahead]): what they bring depends on
+/// the processor, on whether another thread shares its core, and, in a virtual machine, on the minute.
 ///
 /// Both ways are timed, by bytes a nanosecond, over about the last 256 products of each. The slower one is still taken for one
 /// product in 32, drawn at random so that it is not always the same layer's. What is computed is the same either way.
+///
+/// For the one kernel that gains much by it: in those of sparse formats, which wait for arithmetic too, two more registers cost
+/// as much as the choice brings.
 public final class AheadChoice {
     /// Products of fewer bytes tell of other things.
-    static final long LEAST_BYTES = 1 << 20;
+    static final long LEAST_BYTES = 1 << 18;
 
     private static final int MEMORY = 256;
     private static final int TRIALS = 32;
+    private static final ThreadLocal<AheadChoice> OF_THREAD = ThreadLocal.withInitial(AheadChoice::new);
 
     private final SplittableRandom random = new SplittableRandom(1);
     private final double[] bytes = new double[2];
@@ -27,18 +31,23 @@ public final class AheadChoice {
     private long start;
 
     /// Nothing is known yet: the two ways take turns.
-    public AheadChoice() {}
+    AheadChoice() {}
 
-    /// Before a product that reads `bytes` bytes of weights: chooses the way.
-    public void begin(long bytes) {
+    /// What the calling thread knows.
+    public static AheadChoice ofThread() {
+        return OF_THREAD.get();
+    }
+
+    /// Before a product that reads `bytes` bytes of weights: whether it shall load from the pages to come.
+    public boolean begin(long bytes) {
         size = bytes;
         way = on;
         if (size >= LEAST_BYTES) {
             way = seen < MEMORY ? (seen & 1) == 0 : on ^ random.nextInt(TRIALS) == 0;
             seen = Math.min(MEMORY, seen + 1);
+            start = System.nanoTime();
         }
-        Ahead.pages(way);
-        start = System.nanoTime();
+        return way;
     }
 
     /// After the product.
