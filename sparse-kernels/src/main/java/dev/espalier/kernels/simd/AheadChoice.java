@@ -14,6 +14,9 @@ public final class AheadChoice {
     /// Products of fewer bytes tell of other things.
     static final long LEAST_BYTES = 1 << 18;
 
+    /// A product that takes longer for a byte did not wait for memory: it was interpreted, or its thread had to stand back.
+    private static final long MOST_NANOS_PER_BYTE = 1;
+
     private static final int MEMORY = 256;
     private static final int TRIALS = 32;
     private static final ThreadLocal<AheadChoice> OF_THREAD = ThreadLocal.withInitial(AheadChoice::new);
@@ -63,6 +66,9 @@ public final class AheadChoice {
     }
 
     void took(boolean ahead, long read, long time) {
+        if (time > MOST_NANOS_PER_BYTE * read) {
+            return;
+        }
         int i = ahead ? 1 : 0;
         double kept = 1 - 1.0 / MEMORY;
         bytes[i] = bytes[i] * kept + read;

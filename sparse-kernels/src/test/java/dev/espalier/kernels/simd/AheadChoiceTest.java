@@ -41,6 +41,17 @@ class AheadChoiceTest {
     }
 
     @Test
+    void aProductThatWaitedForSomethingElseDecidesNothing() {
+        choice.took(true, BYTES, 1000 * BYTES);
+        take(64, 100, 110);
+        assertTrue(choice.on());
+        for (int i = 0; i < 3; i++) {
+            choice.took(true, BYTES, 2 * BYTES);
+        }
+        assertTrue(choice.on());
+    }
+
+    @Test
     void bothWaysTakeTurnsAndThenTheSlowerOneIsStillTriedNowAndThen() {
         int pages = 0;
         for (int product = 0; product < 64; product++) {
