@@ -277,6 +277,7 @@ class BuildScriptsTest {
         assertTrue(run.out.contains("pid " + process.pid() + " "), run.out);
         assertTrue(run.out.contains("[-Xmx7g] [-Dx=y] [dev.espalier.tools.Espalier]"), run.out);
         assertTrue(run.out.contains("[--enable-native-access=ALL-UNNAMED]"), run.out);
+        assertTrue(run.out.contains("[-XX:PerMethodTrapLimit=100000]"), run.out);
     }
 
     /// The fake JDK writes what a real one would write there; without that, the program starts all the same.

@@ -22,8 +22,8 @@ public interface CpuLinear extends Linear, PanelSource {
     /// @param y float32, all rows; only those of the range are written
     void multiply(MemorySegment x, MemorySegment y, int from, int to);
 
-    /// Up to this many tokens, as many products are faster than to expand the matrix for a GEMM; at least one. A product is as fast as the second
-    /// cache allows from the second token on; measured with `[576, 1536]` and `[2048, 5632]` (docs/benchmarks/cpu.md).
+    /// Up to this many tokens, as many products are faster than to expand the matrix for a GEMM; at least one. A product is as
+    /// fast as the second cache allows from the second token on; measured with `[576, 1536]` and `[2048, 5632]` (docs/benchmarks/cpu.md).
     int fewTokens();
 
     /// How a token's activations lie in memory; prepared once a token for all matrices that read them.

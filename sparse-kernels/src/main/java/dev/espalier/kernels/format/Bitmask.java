@@ -3,7 +3,6 @@ package dev.espalier.kernels.format;
 import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
-import dev.espalier.kernels.simd.Ahead;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import dev.espalier.kernels.simd.Sums;

@@ -21,9 +21,9 @@ import java.util.stream.Collectors;
 /// A sample of the matrix's own rows, small enough for the second-level cache, is packed in every format that takes the
 /// matrix and timed there for some milliseconds. A token's time is predicted as the longer of two: the bytes over the read
 /// bandwidth that all threads share, or the time that all threads take at once with it in their caches. Bandwidth is that of
-/// memory of the model's size: a small model lives in a cache. Of formats that are about equally fast the one with the fewest bytes is
-/// taken, so that noise decides nothing. Matrices of one type and about the same density share a decision. Kernels that this
-/// virtual machine fails to compile lose by themselves.
+/// memory of the model's size: a small model lives in a cache. Of formats that are about equally fast the one with the fewest
+/// bytes is taken, so that noise decides nothing. Matrices of one type and about the same density share a decision. Kernels
+/// that this virtual machine fails to compile lose by themselves.
 ///
 /// Csr is not considered: at any density where it beats dense, Swell beats it.
 public final class FormatChooser implements FormatChoice {

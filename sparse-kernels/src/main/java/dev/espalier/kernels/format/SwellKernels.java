@@ -1,6 +1,5 @@
 package dev.espalier.kernels.format;
 
-import dev.espalier.kernels.simd.Ahead;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import java.lang.foreign.Arena;

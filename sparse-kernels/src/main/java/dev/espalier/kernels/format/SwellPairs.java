@@ -1,7 +1,6 @@
 package dev.espalier.kernels.format;
 
 import dev.espalier.kernels.cpu.CpuLinear.Input;
-import dev.espalier.kernels.simd.Ahead;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import jdk.incubator.vector.FloatVector;

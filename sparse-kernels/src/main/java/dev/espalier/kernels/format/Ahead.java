@@ -1,4 +1,4 @@
-package dev.espalier.kernels.simd;
+package dev.espalier.kernels.format;
 
 import dev.espalier.natives.os.Memory;
 import java.lang.foreign.Arena;
@@ -10,7 +10,7 @@ import java.lang.foreign.MemorySegment;
 /// 4 KiB, whatever the system's pages are: at the start of each page it has to recognize the stream anew, and meanwhile
 /// most of the memory's bandwidth may lie idle. So a kernel loads one word of a page to come at each of its steps: the load
 /// is the first of that page's stream (docs/design/formats.md, "Reading ahead").
-public final class Ahead {
+final class Ahead {
     private static final int PAGE = 4096;
     private static final int LINE = 64;
     /// What may be read behind the last weight.
@@ -23,29 +23,29 @@ public final class Ahead {
 
     /// Memory for `bytes` bytes of weights, zeros, and what a kernel may read behind them: not to have to ask where they end makes
     /// SWELL a fifth faster in the cache.
-    public static MemorySegment allocate(long bytes, Arena arena) {
+    static MemorySegment allocate(long bytes, Arena arena) {
         return Memory.allocate(bytes + SLACK, arena).asSlice(0, bytes);
     }
 
     /// Where the page after the next begins, seen from `address`. With the next page bitmask and 2:4 were slower than without;
     /// with one load a page dense was.
-    public static long pageAhead(long address) {
+    static long pageAhead(long address) {
         return address + 2 * PAGE & -PAGE;
     }
 
     /// For kernels that load ahead or not, as [AheadChoice] says: what they load at `address` is at `address + distance &
     /// alignment`, in a page to come or in the line that they are about to read anyway.
-    public static long distance(boolean pages) {
+    static long distance(boolean pages) {
         return pages ? 2 * PAGE : 0;
     }
 
     /// See [#distance].
-    public static long alignment(boolean pages) {
+    static long alignment(boolean pages) {
         return pages ? -PAGE : -LINE;
     }
 
     /// Takes what was loaded only to have it brought: what nobody uses the compiler leaves out.
-    public static void keep(long loaded) {
+    static void keep(long loaded) {
         kept = loaded;
     }
 }

@@ -1,4 +1,4 @@
-package dev.espalier.kernels.simd;
+package dev.espalier.kernels.format;
 
 import java.util.SplittableRandom;
 
@@ -8,9 +8,9 @@ import java.util.SplittableRandom;
 /// Both ways are timed, by bytes a nanosecond, over about the last 256 products of each. The slower one is still taken for one
 /// product in 32, drawn at random so that it is not always the same layer's. What is computed is the same either way.
 ///
-/// For the one kernel that gains much by it: in those of sparse formats, which wait for arithmetic too, two more registers cost
-/// as much as the choice brings.
-public final class AheadChoice {
+/// For dense, which gains up to a tenth by it: with the choice in their loops, the kernels of sparse formats lost more than it
+/// brought them (docs/design/formats.md, "Reading ahead").
+final class AheadChoice {
     /// Products of fewer bytes tell of other things.
     static final long LEAST_BYTES = 1 << 18;
 
@@ -37,12 +37,12 @@ public final class AheadChoice {
     AheadChoice() {}
 
     /// What the calling thread knows.
-    public static AheadChoice ofThread() {
+    static AheadChoice ofThread() {
         return OF_THREAD.get();
     }
 
     /// Before a product that reads `bytes` bytes of weights: whether it shall load from the pages to come.
-    public boolean begin(long bytes) {
+    boolean begin(long bytes) {
         size = bytes;
         way = on;
         if (size >= LEAST_BYTES) {
@@ -54,7 +54,7 @@ public final class AheadChoice {
     }
 
     /// After the product.
-    public void end() {
+    void end() {
         if (size >= LEAST_BYTES) {
             took(way, size, System.nanoTime() - start);
         }
