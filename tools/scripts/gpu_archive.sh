@@ -17,7 +17,7 @@ mkdir -p "$work/tools" "$image/bin"
 
 # xz makes less of classes that are compressed already: 14.1 MB against 21.4 for a smaller image of the same kind.
 "$JAVA_HOME/bin/jlink" \
-    --add-modules java.base,java.desktop,java.logging,java.management,java.net.http,java.sql,jdk.httpserver,jdk.incubator.vector,jdk.unsupported \
+    --add-modules java.base,java.desktop,java.logging,java.management,java.net.http,java.sql,jdk.httpserver,jdk.incubator.vector,jdk.management,jdk.unsupported \
     --strip-debug --no-man-pages --no-header-files --compress zip-0 --output "$image/jre"
 mkdir "$image/jars"
 cp "$root"/tools/target/lib/*.jar "$image/jars"
@@ -40,7 +40,7 @@ esac
 # shellcheck disable=SC2086 # options are split at blanks
 exec "$here/jre/bin/java" --module-path "$here/jars" --add-modules jdk.incubator.vector,ALL-MODULE-PATH \
     --enable-native-access=dev.espalier.natives,dev.espalier.kernels \
-    -XX:+UseParallelGC -XX:MaxRAMPercentage=50 -Despalier.commit="$(cat "$here/commit")" \
+    -XX:+UseParallelGC -XX:MaxRAMPercentage=50 -XX:PerMethodTrapLimit=100000 -Despalier.commit="$(cat "$here/commit")" \
     ${ESPALIER_JAVA_OPTS:-} -m dev.espalier.tools/dev.espalier.tools.Espalier "$@"
 LAUNCHER
 chmod +x "$image/bin/espalier"

@@ -79,10 +79,10 @@ class GpuCheckTest {
                 "dense 0.0",
                 "dense, cuBLASLt 0.0",
                 "2:4 0.5",
-                "bitmask 0.5",
-                "bitmask 0.7",
-                "bitmask 0.8",
-                "bitmask 0.9",
+                "delta 0.5",
+                "delta 0.7",
+                "delta 0.8",
+                "delta 0.9",
                 "CSR, cuSPARSE 0.5",
                 "CSR, cuSPARSE 0.7",
                 "CSR, cuSPARSE 0.8",
@@ -118,8 +118,8 @@ class GpuCheckTest {
         List<String> formats = List.of(
                 "dense, cuBLASLt 0.0",
                 "2:4, cuSPARSELt 0.5",
-                "bitmask, expanded, cuBLASLt 0.5",
-                "bitmask, expanded, cuBLASLt 0.8");
+                "delta, expanded, cuBLASLt 0.5",
+                "delta, expanded, cuBLASLt 0.8");
         int[] tokens = {16, 32};
         double[] weights = {64 * 48, 32 * 80};
         assertEquals(2 * 2 * formats.size(), rows.size());
@@ -166,7 +166,7 @@ class GpuCheckTest {
                     .count();
             assertEquals(2 + part.path("rows").size(), lines, part.path("part").asText());
         }
-        assertTrue(page.contains("| kernel | bitmask_gemv_bf16 | passed |"), page);
+        assertTrue(page.contains("| kernel | delta_gemv_bf16 | passed |"), page);
         assertTrue(page.contains("Copies at 205 GB/s"), page);
         assertTrue(page.contains("Kernel files: 9 compiled."), page);
         assertTrue(

@@ -159,6 +159,8 @@ public final class CuSparseLt implements AutoCloseable {
             MemorySegment address = type.address(w, out, in);
             try (DeviceMemory invalid = DeviceMemory.allocate(Integer.BYTES, "the answer of the pattern's check");
                     Arena local = Arena.ofConfined()) {
+                // The library writes only where something is wrong.
+                invalid.fill((byte) 0, stream);
                 check(
                         "cusparseLtSpMMAPruneCheck",
                         cusparseLtSpMMAPruneCheck(

@@ -476,7 +476,7 @@ API int cusparseLtSpMMAPruneCheck(const void *h, const lt_product *p, const void
         REQUIRE(is(h, LT_HANDLE) && is(p, LT_PRODUCT) && idle_stream(stream) && inside(invalid, 4), 3)
         matrix A = {(void *)weights, p->a.rows, p->a.columns, p->a.stride, p->a.type, p->a.order, p->op_a};
         REQUIRE(sound(&A), 3)
-        *invalid = 0;
+        // As 0.8.0 does it on an H100: what is right is not written down.
         for (long i = 0; i < A.rows; i++)
             for (long j = 0; j < A.columns; j += 4) {
                 int n = 0;

@@ -24,8 +24,12 @@ public final class CudaKernels implements AutoCloseable {
     public static final int MAX_HEAD_DIM = 256;
 
     private static final int WARP = 32;
-    private static final int STAGES = 4;
     private static final int MAX_TOKENS = 65535;
+
+    /// Warps of a block of the dense kernel, and blocks of a multiprocessor.
+    private static final int DENSE_WARPS = 4;
+
+    private static final int DENSE_BLOCKS = 8;
 
     /// What the kernels must know of a device.
     ///
@@ -90,8 +94,9 @@ public final class CudaKernels implements AutoCloseable {
                 origins.put(file, image.origin());
             }
             kernel = module.kernel(entry);
-            if (file == KernelFile.BITMASK_GEMV || file == KernelFile.TWO_FOUR_GEMV) {
-                kernel.allowSharedBytes(device.sharedBytes());
+            switch (file) {
+                case DELTA_GEMV, DELTA_EXPAND, TWO_FOUR_GEMV -> kernel.allowSharedBytes(device.sharedBytes());
+                default -> {} // what it has is declared in the source
             }
             kernels.put(entry, kernel);
         }
@@ -100,17 +105,13 @@ public final class CudaKernels implements AutoCloseable {
 
     /// Why [#gemv] cannot apply this matrix on this device, as a clause; null if it can.
     public String refuses(DeviceWeights weights) {
-        return switch (weights) {
-            case DeviceWeights.Dense dense -> null;
-            case DeviceWeights.Bitmask bitmask -> {
-                boolean fits = bitmaskWarps(bitmask) > 0;
-                yield fits ? null : "%d input features do not fit into shared memory".formatted(bitmask.columns());
-            }
-            case DeviceWeights.TwoFour pairs -> {
-                boolean fits = twoFourShared(pairs) <= device.sharedBytes();
-                yield fits ? null : "%d input features do not fit into shared memory".formatted(pairs.columns());
-            }
+        long shared = switch (weights) {
+            case DeviceWeights.Dense dense -> 0;
+            case DeviceWeights.Delta delta -> deltaShared(delta);
+            case DeviceWeights.TwoFour pairs -> twoFourShared(pairs);
         };
+        boolean fits = shared <= device.sharedBytes();
+        return fits ? null : "%d input features do not fit into shared memory".formatted(weights.columns());
     }
 
     /// y = x Wᵀ + bias for few tokens: `x` `[tokens, in]`, `bias` F32 `[1, out]` or null, `y` `[tokens, out]` overwritten.
@@ -137,12 +138,13 @@ public final class CudaKernels implements AutoCloseable {
         int columns = weights.columns();
         int tokens = x.rows();
         switch (weights) {
-            case DeviceWeights.Dense dense ->
+            case DeviceWeights.Dense dense -> {
+                int rowsAWarp = denseRowsAWarp(rows);
                 kernel(KernelFile.DENSE_GEMV, "dense_gemv" + type)
                         .launch(
                                 stream,
-                                new Dim(Math.ceilDiv(rows, 8), tokens),
-                                new Dim(4 * WARP),
+                                new Dim(Math.ceilDiv(rows, DENSE_WARPS * rowsAWarp), tokens),
+                                new Dim(DENSE_WARPS * WARP),
                                 0,
                                 dense.values(),
                                 x.memory(),
@@ -150,31 +152,34 @@ public final class CudaKernels implements AutoCloseable {
                                 y.memory(),
                                 rows,
                                 columns,
-                                dense.stride());
-            case DeviceWeights.Bitmask bitmask -> {
-                int warps = bitmaskWarps(bitmask);
-                kernel(KernelFile.BITMASK_GEMV, "bitmask_gemv" + type)
+                                dense.stride(),
+                                rowsAWarp);
+            }
+            case DeviceWeights.Delta delta -> {
+                int shared = (int) deltaShared(delta);
+                // Two blocks on each multiprocessor where both find room, each with a KiB of the system's.
+                int blocks = 2 * (shared + 1024) <= device.sharedBytes() + 1024 ? 2 : 1;
+                kernel(KernelFile.DELTA_GEMV, "delta_gemv" + type)
                         .launch(
                                 stream,
-                                new Dim(Math.min(device.multiprocessors(), rows), tokens),
-                                new Dim(warps * WARP),
-                                bitmaskShared(bitmask, warps),
-                                bitmask.masks(),
-                                bitmask.offsets(),
-                                bitmask.values(),
+                                new Dim(Math.min(blocks * device.multiprocessors(), rows), tokens),
+                                new Dim(WARP * evenWarps(rows, blocks, 20)),
+                                shared,
+                                delta.starts(),
+                                delta.values(),
+                                delta.deltas(),
                                 x.memory(),
                                 shift,
                                 y.memory(),
                                 rows,
-                                columns,
-                                bitmask.slot());
+                                columns);
             }
             case DeviceWeights.TwoFour pairs ->
                 kernel(KernelFile.TWO_FOUR_GEMV, "two_four_gemv" + type)
                         .launch(
                                 stream,
                                 new Dim(Math.min(device.multiprocessors(), rows), tokens),
-                                new Dim(32 * WARP),
+                                new Dim(WARP * evenWarps(rows, 1, 32)),
                                 (int) twoFourShared(pairs),
                                 pairs.values(),
                                 pairs.places(),
@@ -186,22 +191,36 @@ public final class CudaKernels implements AutoCloseable {
         }
     }
 
-    /// The most warps, a multiple of 4 up to 32, whose buffers fit beside x; 0 if not even 4 do.
-    private int bitmaskWarps(DeviceWeights.Bitmask weights) {
-        int warps = 32;
-        while (warps > 0 && bitmaskSharedLong(weights, warps) > device.sharedBytes()) {
-            warps -= 4;
+    /// Rows that a warp of the dense kernel takes, 1 or 2: with how many the multiprocessors are busy to the end. One if equal.
+    private int denseRowsAWarp(int rows) {
+        return denseBusy(Math.ceilDiv(rows, DENSE_WARPS)) >= denseBusy(Math.ceilDiv(rows, 2 * DENSE_WARPS)) ? 1 : 2;
+    }
+
+    /// The share of a launch for which its blocks keep the multiprocessors busy, if all blocks take equally long.
+    private double denseBusy(int blocks) {
+        int atOnce = DENSE_BLOCKS * device.multiprocessors();
+        double rounds = (double) blocks / (blocks <= atOnce ? device.multiprocessors() : atOnce);
+        return rounds / Math.ceil(rounds);
+    }
+
+    /// Warps of a block, at most `most` and at least half of them: rows are dealt out whole, so that as many are best of which
+    /// all have nearly equally many rows; of numbers that are equally good, the largest.
+    private int evenWarps(int rows, int blocks, int most) {
+        int best = most;
+        double least = 0;
+        for (int warps = most; warps >= most / 2; warps--) {
+            double each = (double) rows / (blocks * device.multiprocessors() * warps);
+            double busy = each / Math.ceil(each);
+            if (busy > least + 0.02) {
+                least = busy;
+                best = warps;
+            }
         }
-        return warps;
+        return best;
     }
 
-    private static int bitmaskShared(DeviceWeights.Bitmask weights, int warps) {
-        return Math.toIntExact(bitmaskSharedLong(weights, warps));
-    }
-
-    private static long bitmaskSharedLong(DeviceWeights.Bitmask weights, int warps) {
-        long x = 4L * Layouts.roundUp(weights.columns(), BitmaskLayout.SEGMENT);
-        return x + (long) warps * STAGES * weights.slot();
+    private static long deltaShared(DeviceWeights.Delta weights) {
+        return 4L * (weights.columns() + DeltaLayout.UNIT);
     }
 
     private static long twoFourShared(DeviceWeights.TwoFour weights) {
@@ -210,7 +229,7 @@ public final class CudaKernels implements AutoCloseable {
 
     /// Rows `first` to `first + count` of `weights` as a dense tile `out` `[count, stride]` of the same type; columns from
     /// `weights.columns()` on are left as they are. `stride`, `out`'s columns, is a multiple of 8.
-    public void expand(DeviceWeights.Bitmask weights, int first, int count, DeviceTensor out, CudaStream stream) {
+    public void expand(DeviceWeights.Delta weights, int first, int count, DeviceTensor out, CudaStream stream) {
         if (first < 0 || count < 0 || first > weights.rows() - count) {
             throw new IndexOutOfBoundsException("rows " + first + " to " + (first + count) + " of " + weights.rows());
         }
@@ -222,20 +241,23 @@ public final class CudaKernels implements AutoCloseable {
             throw new IllegalArgumentException(count + " rows of " + weights.columns() + " columns of "
                     + weights.dtype() + " do not fit into " + out);
         }
-        long items = (long) count * Math.ceilDiv(weights.columns(), BitmaskLayout.SEGMENT);
-        if (items > 0) {
-            kernel(KernelFile.BITMASK_EXPAND, "bitmask_expand")
+        long shared = 2L * Layouts.roundUp(weights.columns() + 8, 8);
+        if (shared > device.sharedBytes()) {
+            throw new IllegalArgumentException(
+                    "rows of %d input features do not fit into shared memory".formatted(weights.columns()));
+        }
+        if (count > 0) {
+            kernel(KernelFile.DELTA_EXPAND, "delta_expand")
                     .launch(
                             stream,
-                            new Dim(Math.toIntExact(Math.ceilDiv(items, 8))),
+                            new Dim(count),
                             new Dim(8 * WARP),
-                            0,
-                            weights.masks(),
-                            weights.offsets(),
+                            (int) shared,
+                            weights.starts(),
                             weights.values(),
+                            weights.deltas(),
                             out.memory(),
                             first,
-                            count,
                             weights.columns(),
                             out.columns());
         }

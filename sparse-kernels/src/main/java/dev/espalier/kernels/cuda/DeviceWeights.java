@@ -60,39 +60,30 @@ public sealed interface DeviceWeights extends AutoCloseable {
         }
     }
 
-    /// A bit for every weight, and the kept ones. The layout is drawn in `bitmask_gemv.cu`.
-    ///
-    /// @param slot bytes that the largest segment takes in shared memory, its masks included; a multiple of 16
-    record Bitmask(
-            DType dtype, int rows, int columns, int slot, DeviceMemory masks, DeviceMemory offsets, DeviceMemory values)
+    /// The kept weights, and for each of them how many columns were left out before it. The layout is drawn in `delta_gemv.cu`.
+    record Delta(DType dtype, int rows, int columns, DeviceMemory starts, DeviceMemory values, DeviceMemory deltas)
             implements DeviceWeights {
         /// Packs `dense`, BF16 or F16, and uploads it.
-        public static Bitmask upload(Tensor dense, String what) {
+        public static Delta upload(Tensor dense, String what) {
             try (Arena arena = Arena.ofShared()) {
-                BitmaskLayout packed = BitmaskLayout.pack(dense, arena);
+                DeltaLayout packed = DeltaLayout.pack(dense, arena);
                 List<DeviceMemory> memory =
-                        DeviceMemory.copiesOf(what, packed.masks(), packed.offsets(), packed.values());
-                return new Bitmask(
-                        dense.dtype(),
-                        dense.rows(),
-                        dense.columns(),
-                        packed.slot(),
-                        memory.get(0),
-                        memory.get(1),
-                        memory.get(2));
+                        DeviceMemory.copiesOf(what, packed.starts(), packed.values(), packed.deltas());
+                return new Delta(
+                        dense.dtype(), dense.rows(), dense.columns(), memory.get(0), memory.get(1), memory.get(2));
             }
         }
 
         @Override
         public long bytes() {
-            return masks.bytes() + offsets.bytes() + values.bytes();
+            return starts.bytes() + values.bytes() + deltas.bytes();
         }
 
         @Override
         public void close() {
-            masks.close();
-            offsets.close();
+            starts.close();
             values.close();
+            deltas.close();
         }
     }
 

@@ -83,10 +83,10 @@ public final class KernelChecks {
         for (DType type : new DType[] {DType.BF16, DType.F16}) {
             String suffix = type == DType.F16 ? "_f16" : "_bf16";
             checks.put("dense_gemv" + suffix, () -> gemvs(type, Packing.DENSE));
-            checks.put("bitmask_gemv" + suffix, () -> gemvs(type, Packing.BITMASK));
+            checks.put("delta_gemv" + suffix, () -> gemvs(type, Packing.DELTA));
             checks.put("two_four_gemv" + suffix, () -> gemvs(type, Packing.TWO_FOUR));
         }
-        checks.put("bitmask_expand", this::expand);
+        checks.put("delta_expand", this::expand);
         checks.put("rms_norm", () -> norms(Norm.Kind.RMS));
         checks.put("layer_norm", () -> norms(Norm.Kind.LAYER));
         checks.put("angles", this::angles);
@@ -140,20 +140,20 @@ public final class KernelChecks {
 
     private enum Packing {
         DENSE,
-        BITMASK,
+        DELTA,
         TWO_FOUR;
 
         DeviceWeights upload(Tensor dense) {
             return switch (this) {
                 case DENSE -> DeviceWeights.Dense.upload(dense, "check");
-                case BITMASK -> DeviceWeights.Bitmask.upload(dense, "check");
+                case DELTA -> DeviceWeights.Delta.upload(dense, "check");
                 case TWO_FOUR -> DeviceWeights.TwoFour.upload(dense, "check");
             };
         }
     }
 
     private void gemvs(DType type, Packing packing) {
-        double[] sparsities = packing == Packing.BITMASK ? new double[] {0, 0.5, 0.9, 1} : new double[] {0.5};
+        double[] sparsities = packing == Packing.DELTA ? new double[] {0, 0.5, 0.9, 0.99, 1} : new double[] {0.5};
         int[] rows = sizes(new int[] {1, 9}, new int[] {1, 2, 15, 33, 64});
         int[] columns =
                 sizes(new int[] {1, 17, 1025}, new int[] {1, 2, 15, 16, 17, 31, 33, 64, 172, 1023, 1024, 1025, 2056});
@@ -224,7 +224,7 @@ public final class KernelChecks {
                     kept |= own.nextInt(8) == 0 ? 0 : 1 << own.nextInt(4);
                 }
                 for (int column = group; column < Math.min(group + 4, columns); column++) {
-                    boolean pruned = packing == Packing.BITMASK && own.nextDouble() < sparsity;
+                    boolean pruned = packing == Packing.DELTA && own.nextDouble() < sparsity;
                     if (!pruned && (kept >> (column - group) & 1) == 1) {
                         dense.set(row, column, (float) own.nextGaussian());
                     }
@@ -239,15 +239,15 @@ public final class KernelChecks {
                 ? new int[][] {{5, 17}, {9, 1024}, {7, 2056}, {2048, 11008}}
                 : new int[][] {{5, 17}, {9, 1024}, {7, 2056}, {3, 1031}};
         for (int[] shape : shapes) {
-            for (double sparsity : new double[] {0, 0.5, 0.9}) {
+            for (double sparsity : new double[] {0, 0.5, 0.9, 1}) {
                 try (Arena arena = Arena.ofShared()) {
                     int rows = shape[0];
                     int columns = shape[1];
-                    Tensor dense = weights(arena, DType.BF16, rows, columns, Packing.BITMASK, sparsity);
+                    Tensor dense = weights(arena, DType.BF16, rows, columns, Packing.DELTA, sparsity);
                     int first = rows / 3;
                     int count = rows - first;
                     int stride = Layouts.roundUp(columns, 8) + 8;
-                    try (DeviceWeights.Bitmask weights = DeviceWeights.Bitmask.upload(dense, "check");
+                    try (DeviceWeights.Delta weights = DeviceWeights.Delta.upload(dense, "check");
                             DeviceTensor out = DeviceTensor.allocate(DType.BF16, count, stride, "tile")) {
                         out.memory().fill((byte) 0x11, stream);
                         kernels.expand(weights, first, count, out, stream);
@@ -529,9 +529,9 @@ public final class KernelChecks {
         kernels.loadAll();
         try (Arena arena = Arena.ofShared()) {
             int width = 256;
-            Tensor dense = weights(arena, DType.BF16, width, width, Packing.BITMASK, 0.7);
+            Tensor dense = weights(arena, DType.BF16, width, width, Packing.DELTA, 0.7);
             Norm norm = new Norm(Norm.Kind.RMS, 1e-5f, 0f);
-            try (DeviceWeights weights = DeviceWeights.Bitmask.upload(dense, "check");
+            try (DeviceWeights weights = DeviceWeights.Delta.upload(dense, "check");
                     DeviceTensor x = output(1, width);
                     DeviceTensor normed = output(1, width);
                     DeviceTensor y = output(1, width);

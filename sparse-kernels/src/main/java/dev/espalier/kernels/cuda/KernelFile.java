@@ -13,8 +13,8 @@ import java.util.Optional;
 /// What a kernel computes, and how its matrices lie in memory, is said at the head of its file.
 public enum KernelFile {
     DENSE_GEMV("dense_gemv_bf16", "dense_gemv_f16"),
-    BITMASK_GEMV("bitmask_gemv_bf16", "bitmask_gemv_f16"),
-    BITMASK_EXPAND("bitmask_expand"),
+    DELTA_GEMV("delta_gemv_bf16", "delta_gemv_f16"),
+    DELTA_EXPAND("delta_expand"),
     TWO_FOUR_GEMV("two_four_gemv_bf16", "two_four_gemv_f16"),
     NORM("rms_norm", "layer_norm"),
     ROTARY("angles", "rotate"),

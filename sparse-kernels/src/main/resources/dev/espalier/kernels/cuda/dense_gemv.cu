@@ -3,10 +3,9 @@
 //   row r of W:  [ chunk 0 | chunk 1 | ... ]   chunk = 8 columns = 16 bytes; rows `stride` columns apart, a multiple of 8,
 //                                              zeros between `columns` and `stride`
 //
-// A warp owns two rows and reads 4 chunks of each at a time, 128 bytes a lane, so that 16 warps keep 64 KB of an SM's
-// reads under way. Each chunk of x (float32, from L1) serves both rows. blockIdx.y is the token.
-
-enum { DENSE_UNROLL = 4 };
+// A warp has 4 chunks a lane under way, 64 bytes, of one row or of two: 32 warps keep 64 KB of an SM's reads under way. Two rows
+// share each chunk of x (float32, from L1); one row is faster unless its blocks leave most of a round empty, which the host
+// decides. blockIdx.y is the token.
 
 template <bool HALF>
 __device__ __forceinline__ float dot_chunk(uint4 w, float4 a, float4 b, float sum) {
@@ -20,68 +19,79 @@ __device__ __forceinline__ float dot_chunk(uint4 w, float4 a, float4 b, float su
     return fmaf(high_float<HALF>(w.w), b.w, sum);
 }
 
-template <bool HALF>
-__device__ __forceinline__ void dense_gemv(
+template <bool HALF, int ROWS>
+__device__ __forceinline__ void dense_rows(
         const u16* w, const float* x, const float* bias, float* y, int rows, int columns, int stride) {
+    const int CHUNKS = 4 / ROWS;
     int lane = threadIdx.x % WARP;
-    int row = 2 * (blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP);
+    int row = ROWS * (blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP);
     if (row >= rows) {
         return;
     }
-    int second = min(row + 1, rows - 1);
-    const uint4* w0 = (const uint4*) (w + (u64) row * stride);
-    const uint4* w1 = (const uint4*) (w + (u64) second * stride);
+    const u16* own[ROWS];
+    float sums[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        own[r] = w + (u64) min(row + r, rows - 1) * stride;
+        sums[r] = 0.0f;
+    }
     x += (u64) blockIdx.y * columns;
     // A token's x starts at 16 bytes where `columns` is a multiple of 4; else every chunk counts as ragged.
     int whole = columns % 4 == 0 ? columns / 8 : 0;
     const float4* x4 = (const float4*) x;
-    float sum0 = 0.0f;
-    float sum1 = 0.0f;
-    for (int from = lane; from < whole; from += DENSE_UNROLL * WARP) {
-        uint4 a[DENSE_UNROLL];
-        uint4 b[DENSE_UNROLL];
+    for (int from = lane; from < whole; from += CHUNKS * WARP) {
+        uint4 chunks[ROWS][CHUNKS];
 #pragma unroll
-        for (int i = 0; i < DENSE_UNROLL; i++) {
-            int chunk = from + i * WARP;
-            if (chunk < whole) {
-                a[i] = load_once(w0 + chunk);
-                b[i] = load_once(w1 + chunk);
+        for (int i = 0; i < CHUNKS; i++) {
+            if (from + i * WARP < whole) {
+#pragma unroll
+                for (int r = 0; r < ROWS; r++) {
+                    chunks[r][i] = load_once((const uint4*) own[r] + from + i * WARP);
+                }
             }
         }
 #pragma unroll
-        for (int i = 0; i < DENSE_UNROLL; i++) {
+        for (int i = 0; i < CHUNKS; i++) {
             int chunk = from + i * WARP;
             if (chunk < whole) {
                 float4 left = x4[2 * chunk];
                 float4 right = x4[2 * chunk + 1];
-                sum0 = dot_chunk<HALF>(a[i], left, right, sum0);
-                sum1 = dot_chunk<HALF>(b[i], left, right, sum1);
+#pragma unroll
+                for (int r = 0; r < ROWS; r++) {
+                    sums[r] = dot_chunk<HALF>(chunks[r][i], left, right, sums[r]);
+                }
             }
         }
     }
-    for (int column = 8 * whole + lane; column < columns; column += WARP) {
-        u32 a = w[(u64) row * stride + column];
-        u32 b = w[(u64) second * stride + column];
-        sum0 = fmaf(low_float<HALF>(a), x[column], sum0);
-        sum1 = fmaf(low_float<HALF>(b), x[column], sum1);
-    }
-    sum0 = warp_sum(sum0);
-    sum1 = warp_sum(sum1);
-    if (lane == 0) {
-        y += (u64) blockIdx.y * rows;
-        y[row] = bias ? sum0 + bias[row] : sum0;
-        if (row + 1 < rows) {
-            y[row + 1] = bias ? sum1 + bias[row + 1] : sum1;
+    y += (u64) blockIdx.y * rows;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        for (int column = 8 * whole + lane; column < columns; column += WARP) {
+            sums[r] = fmaf(low_float<HALF>(own[r][column]), x[column], sums[r]);
+        }
+        float sum = warp_sum(sums[r]);
+        if (lane == 0 && row + r < rows) {
+            y[row + r] = bias ? sum + bias[row + r] : sum;
         }
     }
 }
 
-KERNEL(128, 6, dense_gemv_bf16)
-(const u16* w, const float* x, const float* bias, float* y, int rows, int columns, int stride) {
-    dense_gemv<false>(w, x, bias, y, rows, columns, stride);
+template <bool HALF>
+__device__ __forceinline__ void dense_gemv(
+        const u16* w, const float* x, const float* bias, float* y, int rows, int columns, int stride, int rows_a_warp) {
+    if (rows_a_warp == 1) {
+        dense_rows<HALF, 1>(w, x, bias, y, rows, columns, stride);
+    } else {
+        dense_rows<HALF, 2>(w, x, bias, y, rows, columns, stride);
+    }
 }
 
-KERNEL(128, 6, dense_gemv_f16)
-(const u16* w, const float* x, const float* bias, float* y, int rows, int columns, int stride) {
-    dense_gemv<true>(w, x, bias, y, rows, columns, stride);
+KERNEL(128, 8, dense_gemv_bf16)
+(const u16* w, const float* x, const float* bias, float* y, int rows, int columns, int stride, int rows_a_warp) {
+    dense_gemv<false>(w, x, bias, y, rows, columns, stride, rows_a_warp);
+}
+
+KERNEL(128, 8, dense_gemv_f16)
+(const u16* w, const float* x, const float* bias, float* y, int rows, int columns, int stride, int rows_a_warp) {
+    dense_gemv<true>(w, x, bias, y, rows, columns, stride, rows_a_warp);
 }

@@ -24,9 +24,16 @@ __device__ __forceinline__ u32 load_once(const u32* at) {
     return v;
 }
 
-// Starts a copy of 16 bytes into shared memory; both addresses are multiples of 16.
+// Starts a copy of 16 or 4 bytes into shared memory; both addresses are multiples of as many.
+template <int BYTES>
 __device__ __forceinline__ void copy_async(void* shared, const void* global) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32) __cvta_generic_to_shared(shared)), "l"(global) : "memory");
+    u32 to = (u32) __cvta_generic_to_shared(shared);
+    if (BYTES == 16) {
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
+    } else {
+        static_assert(BYTES == 16 || BYTES == 4, "lengths of a copy");
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(global) : "memory");
+    }
 }
 
 // Ends a group of copies.
@@ -43,6 +50,34 @@ __device__ __forceinline__ void copy_wait() {
 __device__ __forceinline__ float half_to_float(u16 bits) {
     float value;
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+// Byte I of a word, in one instruction.
+template <int I>
+__device__ __forceinline__ u32 byte_of(u32 word) {
+    return __byte_perm(word, 0, 0x4440 + I);
+}
+
+// Floats in shared memory by their 32-bit address: finding one by its index is a single instruction.
+typedef u32 SharedFloats;
+
+// To be called behind the barrier that makes the floats readable: reads of them do not move in front of this.
+__device__ __forceinline__ SharedFloats shared_floats(const float* shared) {
+    SharedFloats floats;
+    asm volatile("mov.u32 %0, %1;" : "=r"(floats) : "r"((u32) __cvta_generic_to_shared(shared)) : "memory");
+    return floats;
+}
+
+__device__ __forceinline__ SharedFloats behind(SharedFloats floats, u32 count) {
+    return floats + 4 * count;
+}
+
+// The float PLUS + index of `floats`.
+template <int PLUS>
+__device__ __forceinline__ float at(SharedFloats floats, u32 index) {
+    float value;
+    asm("ld.shared.f32 %0, [%1 + %2];" : "=f"(value) : "r"(floats + 4 * index), "n"(4 * PLUS));
     return value;
 }
 #endif

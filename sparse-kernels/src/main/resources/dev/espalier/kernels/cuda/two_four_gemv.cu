@@ -52,6 +52,24 @@ __device__ __forceinline__ void two_four_gemv(
     int row = (int) (place * rows / warps);
     int end = (int) ((place + 1) * rows / warps);
 
+    // x before the weights: it is nearer, and the block waits for it.
+    x += (u64) blockIdx.y * columns;
+    int groups = (columns + 511) / 512 * 128;
+    for (int i = threadIdx.x; i < groups; i += blockDim.x) {
+        int g = i % 4;
+        float* to = xs + i / 128 * 512 + 4 * WARP * g + (i / 4 + 8 * g) % WARP;
+#pragma unroll
+        for (int p = 0; p < 4; p++) {
+            int column = 4 * i + p;
+            if (column < columns) {
+                copy_async<4>(to + WARP * p, x + column);
+            } else {
+                to[WARP * p] = 0.0f;
+            }
+        }
+    }
+    copy_commit();
+
     int ahead_row = row;
     int ahead = 0;
     auto load = [&](Batch& batch) {
@@ -80,17 +98,7 @@ __device__ __forceinline__ void two_four_gemv(
     Batch batch;
     load(batch);
 
-    x += (u64) blockIdx.y * columns;
-    int groups = (columns + 511) / 512 * 128;
-    for (int i = threadIdx.x; i < groups; i += blockDim.x) {
-        int g = i % 4;
-        float* to = xs + i / 128 * 512 + 4 * WARP * g + (i / 4 + 8 * g) % WARP;
-#pragma unroll
-        for (int p = 0; p < 4; p++) {
-            int column = 4 * i + p;
-            to[WARP * p] = column < columns ? x[column] : 0.0f;
-        }
-    }
+    copy_wait<0>();
     __syncthreads();
 
     y += (u64) blockIdx.y * rows;

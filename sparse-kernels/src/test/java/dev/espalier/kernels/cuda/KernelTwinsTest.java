@@ -94,15 +94,15 @@ class KernelTwinsTest {
     }
 
     static List<Break> breaks() {
-        KernelFile bitmask = KernelFile.BITMASK_GEMV;
+        KernelFile delta = KernelFile.DELTA_GEMV;
         KernelFile pairs = KernelFile.TWO_FOUR_GEMV;
         String barrier = "__syncthreads();";
         return List.of(
                 // Indices.
-                new Break(KernelFile.DENSE_GEMV, "dense_gemv_bf16", "min(row + 1, rows - 1)", "row"),
-                new Break(bitmask, "bitmask_gemv_f16", "(__popc(mask) + 1) / 2", "__popc(mask) / 2"),
+                new Break(KernelFile.DENSE_GEMV, "dense_gemv_bf16", "min(row + r, rows - 1)", "row"),
+                new Break(delta, "delta_gemv_f16", "byte_of<2>(columns.odd)", "byte_of<2>(columns.even)"),
                 new Break(pairs, "two_four_gemv_bf16", "(lane + 8) % WARP", "(lane + 16) % WARP"),
-                new Break(KernelFile.BITMASK_EXPAND, "bitmask_expand", "i < left / 8;", "i < left / 8 - 1;"),
+                new Break(KernelFile.DELTA_EXPAND, "delta_expand", "i < columns / 8;", "i < columns / 8 - 1;"),
                 new Break(KernelFile.ROTARY, "rotate", "angle[half + d]", "angle[d]"),
                 new Break(KernelFile.ROTARY, "angles", "2.0 * (turns", "(turns"),
                 new Break(
@@ -120,11 +120,13 @@ class KernelTwinsTest {
                 new Break(KernelFile.ELEMENTWISE, "activate", "0.044715f", "0.0447f"),
                 new Break(KernelFile.ROWS, "gather_bf16", "accumulate ? to[i] + value : value", "value"),
                 // Barriers and waits.
-                new Break(bitmask, "bitmask_gemv_bf16", barrier, ";"),
-                new Break(
-                        bitmask, "bitmask_gemv_bf16", "copy_wait<BITMASK_STAGES - 2>", "copy_wait<BITMASK_STAGES - 1>"),
+                new Break(delta, "delta_gemv_bf16", barrier, ";"),
+                new Break(delta, "delta_gemv_bf16", "copy_wait<0>", "copy_wait<1>"),
+                new Break(delta, "delta_gemv_f16", "total >> 16", "total & 0xffff"),
+                new Break(pairs, "two_four_gemv_bf16", "copy_wait<0>", "copy_wait<1>"),
                 new Break(pairs, "two_four_gemv_f16", barrier, ";"),
-                new Break(KernelFile.BITMASK_EXPAND, "bitmask_expand", "__syncwarp();\n    int left", "int left"),
+                new Break(KernelFile.DELTA_EXPAND, "delta_expand", barrier + " // spans are", "// spans are"),
+                new Break(KernelFile.DELTA_EXPAND, "delta_expand", barrier + " // spans were", "// spans were"),
                 new Break(KernelFile.ATTENTION, "attention_split, attention_merge", barrier, ";"),
                 new Break(KernelFile.NORM, "rms_norm", "}\n    " + barrier + "\n    return", "}\n    return"),
                 new Break(KernelFile.NORM, "layer_norm", barrier + " // the sum", "// the sum"),
@@ -132,8 +134,8 @@ class KernelTwinsTest {
                 new Break(
                         KernelFile.DENSE_GEMV,
                         "dense_gemv_f16",
-                        "sum1 = warp_sum(sum1);",
-                        "if (lane > 0) { sum1 = warp_sum(sum1); }"),
+                        "float sum = warp_sum(sums[r]);",
+                        "float sum = lane > 0 ? warp_sum(sums[r]) : 0;"),
                 new Break(pairs, "two_four_gemv_bf16", "i < groups;", "i < groups + 1;"));
     }
 
@@ -157,17 +159,17 @@ class KernelTwinsTest {
         }
     }
 
-    /// Fewer buffers a block where shared memory is small, until not even one x fits.
+    /// As many blocks as have room for their x, until not even one has.
     @Test
-    void matricesThatDoNotFitIntoSharedMemoryAreRefusedAndOthersUseWhatThereIs() {
+    void matricesWhoseInputsDoNotFitIntoSharedMemoryAreRefused() {
         try (CudaKernels kernels = kernels(1, 48 << 10);
                 CudaStream stream = CudaStream.create();
                 Arena arena = Arena.ofShared()) {
             Tensor dense = Tensor.allocate(arena, DType.BF16, 3, 5000);
             dense.set(2, 4999, 3f);
             Tensor wide = Tensor.allocate(arena, DType.BF16, 1, 13000);
-            try (DeviceWeights fits = DeviceWeights.Bitmask.upload(dense, "fits");
-                    DeviceWeights tooWide = DeviceWeights.Bitmask.upload(wide, "wide");
+            try (DeviceWeights fits = DeviceWeights.Delta.upload(dense, "fits");
+                    DeviceWeights tooWide = DeviceWeights.Delta.upload(wide, "wide");
                     DeviceWeights tooWideToo = DeviceWeights.TwoFour.upload(wide, "wide");
                     DeviceWeights anyWidth = DeviceWeights.Dense.upload(wide, "wide");
                     DeviceTensor x = DeviceTensor.upload(ones(arena, 5000), "x");
@@ -188,7 +190,7 @@ class KernelTwinsTest {
                 CudaStream stream = CudaStream.create();
                 Arena arena = Arena.ofShared()) {
             Tensor dense = Tensor.allocate(arena, DType.BF16, 3, 8);
-            try (DeviceWeights.Bitmask weights = DeviceWeights.Bitmask.upload(dense, "weights");
+            try (DeviceWeights.Delta weights = DeviceWeights.Delta.upload(dense, "weights");
                     DeviceTensor x = DeviceTensor.upload(ones(arena, 8), "x");
                     DeviceTensor y = DeviceTensor.allocate(DType.F32, 1, 3, "y");
                     DeviceTensor tile = DeviceTensor.allocate(DType.BF16, 3, 12, "tile")) {

@@ -44,6 +44,7 @@ static const unsigned char CANARY = 0xa7;
 struct Copy {
     void* to;
     const void* from;
+    size_t bytes;
 };
 
 struct Thread {
@@ -146,7 +147,7 @@ static unsigned* meet(int kind, unsigned value) {
 static void finish(Thread& thread, size_t pending) {
     while (thread.groups.size() > pending) {
         for (const Copy& copy : thread.groups.front()) {
-            memcpy(copy.to, copy.from, 16);
+            memcpy(copy.to, copy.from, copy.bytes);
         }
         thread.groups.erase(thread.groups.begin());
     }
@@ -357,6 +358,26 @@ static inline float half_to_float(unsigned short bits) {
     return __uint_as_float(sign | result);
 }
 
+template <int I>
+static inline unsigned byte_of(unsigned word) {
+    return word >> (8 * I) & 0xff;
+}
+
+typedef const float* SharedFloats;
+
+static inline SharedFloats shared_floats(const float* shared) {
+    return shared;
+}
+
+static inline SharedFloats behind(SharedFloats floats, unsigned count) {
+    return floats + count;
+}
+
+template <int PLUS>
+static inline float at(SharedFloats floats, unsigned index) {
+    return floats[PLUS + index];
+}
+
 template <class A, class B>
 static inline std::common_type_t<A, B> min(A a, B b) {
     return b < a ? b : a;
@@ -380,11 +401,12 @@ static inline T load_once(const T* at) {
     return *at;
 }
 
+template <int BYTES>
 static inline void copy_async(void* to, const void* from) {
-    if ((uintptr_t) to % 16 != 0 || (uintptr_t) from % 16 != 0) {
+    if ((uintptr_t) to % BYTES != 0 || (uintptr_t) from % BYTES != 0) {
         host::fail("a copy that is not aligned");
     }
-    host::threads[host::current].open.push_back({to, from});
+    host::threads[host::current].open.push_back({to, from, BYTES});
 }
 
 static inline void copy_commit() {

@@ -13,7 +13,7 @@ import java.lang.foreign.Arena;
 import java.util.Optional;
 import java.util.function.Consumer;
 
-/// Part (c): many tokens through the same layers: cuBLASLt dense, cuSPARSELt 2:4, and a bitmask expanded before cuBLASLt.
+/// Part (c): many tokens through the same layers: cuBLASLt dense, cuSPARSELt 2:4, and deltas expanded before cuBLASLt.
 final class GemmTable implements GpuPart {
     private static final double[] SPARSITIES = {0.5, 0.8};
     private static final int LAUNCHES = 4;
@@ -73,8 +73,8 @@ final class GemmTable implements GpuPart {
             DeviceTensor tile =
                     race.own(DeviceTensor.allocate(DType.BF16, shape.out(), shape.in(), "expanded weights"));
             for (double sparsity : SPARSITIES) {
-                race.enter("bitmask, expanded, cuBLASLt", sparsity, () -> {
-                    DeviceWeights.Bitmask packed = race.own(DeviceWeights.Bitmask.upload(
+                race.enter("delta, expanded, cuBLASLt", sparsity, () -> {
+                    DeviceWeights.Delta packed = race.own(DeviceWeights.Delta.upload(
                             shape.weights(arena, sparsity, Math.round(100 * sparsity)), shape.layer()));
                     return launches(shape, () -> {
                         rig.kernels.expand(packed, 0, shape.out(), tile, rig.stream);

@@ -70,9 +70,9 @@ final class GemvTable implements GpuPart {
                     race.own(copies(rig, shape, own -> shape.twoFour(own, 1), DeviceWeights.TwoFour::upload));
             enter(rig, race, "2:4", 0.5, pairs, x, y);
             for (double sparsity : SPARSITIES) {
-                WeightCopies packed = race.own(
-                        copies(rig, shape, own -> weights(own, shape, sparsity), DeviceWeights.Bitmask::upload));
-                enter(rig, race, "bitmask", sparsity, packed, x, y);
+                WeightCopies packed =
+                        race.own(copies(rig, shape, own -> weights(own, shape, sparsity), DeviceWeights.Delta::upload));
+                enter(rig, race, "delta", sparsity, packed, x, y);
             }
             for (double sparsity : SPARSITIES) {
                 race.enter(CudaLibrary.CUSPARSE, "CSR, cuSPARSE", sparsity, () -> {

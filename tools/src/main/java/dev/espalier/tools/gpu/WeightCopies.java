@@ -42,15 +42,14 @@ final class WeightCopies implements AutoCloseable {
             return switch (of) {
                 case DeviceWeights.Dense w ->
                     new DeviceWeights.Dense(w.dtype(), w.rows(), w.columns(), w.stride(), copy.apply(w.values()));
-                case DeviceWeights.Bitmask w ->
-                    new DeviceWeights.Bitmask(
+                case DeviceWeights.Delta w ->
+                    new DeviceWeights.Delta(
                             w.dtype(),
                             w.rows(),
                             w.columns(),
-                            w.slot(),
-                            copy.apply(w.masks()),
-                            copy.apply(w.offsets()),
-                            copy.apply(w.values()));
+                            copy.apply(w.starts()),
+                            copy.apply(w.values()),
+                            copy.apply(w.deltas()));
                 case DeviceWeights.TwoFour w ->
                     new DeviceWeights.TwoFour(
                             w.dtype(), w.rows(), w.columns(), copy.apply(w.values()), copy.apply(w.places()));
