@@ -241,7 +241,7 @@ public final class CudaKernels implements AutoCloseable {
             throw new IllegalArgumentException(count + " rows of " + weights.columns() + " columns of "
                     + weights.dtype() + " do not fit into " + out);
         }
-        long shared = 2L * Layouts.roundUp(weights.columns() + 8, 8);
+        long shared = 32 + 2L * Layouts.roundUp(weights.columns() + 8, 8);
         if (shared > device.sharedBytes()) {
             throw new IllegalArgumentException(
                     "rows of %d input features do not fit into shared memory".formatted(weights.columns()));

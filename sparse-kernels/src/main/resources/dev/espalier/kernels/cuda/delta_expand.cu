@@ -5,15 +5,15 @@
 //
 // A block makes a row: each thread takes a unit, sums over the block say where it stands, its values are scattered into a row
 // of zeros in shared memory, and that goes out by 16-byte writes. The bits are moved, not converted: BF16 and F16 alike.
-// Shared memory: 2 columns + 16 bytes, rounded up to 16.
+// Shared memory: 32 bytes of spans, then 2 columns + 16 bytes rounded up to 16.
 
 enum { EXPAND_THREADS = 256, EXPAND_UNIT = 8 };
 
 KERNEL(256, 4, delta_expand)
 (const u32* starts, const uint4* values, const u32* deltas, u16* out, int first, int columns, int stride) {
     DYNAMIC_SHARED(shared);
-    __shared__ u32 spans[EXPAND_THREADS / WARP];
-    u16* dense = (u16*) shared;
+    u32* spans = (u32*) shared;
+    u16* dense = (u16*) (spans + EXPAND_THREADS / WARP);
     int lane = threadIdx.x % WARP;
     int warp = threadIdx.x / WARP;
     u32 from = starts[first + blockIdx.x];

@@ -29,6 +29,14 @@ class KernelFilesTest {
         assertFalse(file.source().contains("#include"), "NVRTC would need a header");
     }
 
+    /// The launcher lets such a kernel have all of a block's shared memory, which a device refuses if some of it is taken.
+    @ParameterizedTest
+    @EnumSource
+    void aKernelWithDynamicSharedMemoryHasNoOther(KernelFile file) {
+        String text = KernelFile.read(file.baseName() + ".cu");
+        assertFalse(text.contains("DYNAMIC_SHARED(") && text.contains("__shared__"), file::toString);
+    }
+
     @ParameterizedTest
     @EnumSource
     void thePtxIsOfTheSourceAsItIsAndHasTheSameKernels(KernelFile file) throws Exception {

@@ -125,7 +125,6 @@ class KernelTwinsTest {
                 new Break(delta, "delta_gemv_f16", "total >> 16", "total & 0xffff"),
                 new Break(pairs, "two_four_gemv_bf16", "copy_wait<0>", "copy_wait<1>"),
                 new Break(pairs, "two_four_gemv_f16", barrier, ";"),
-                new Break(KernelFile.DELTA_EXPAND, "delta_expand", barrier + " // spans are", "// spans are"),
                 new Break(KernelFile.DELTA_EXPAND, "delta_expand", barrier + " // spans were", "// spans were"),
                 new Break(KernelFile.ATTENTION, "attention_split, attention_merge", barrier, ";"),
                 new Break(KernelFile.NORM, "rms_norm", "}\n    " + barrier + "\n    return", "}\n    return"),
