@@ -26,6 +26,9 @@ public final class CuSparseLt implements AutoCloseable {
     /// What a matrix' start must be aligned to; device memory is to 256.
     private static final int MATRIX_ALIGNMENT = 16;
 
+    /// Rows of the library's largest tile.
+    private static final int TILE_ROWS = 256;
+
     private final Arena arena = Arena.ofShared();
     private final CudaHandle handle;
 
@@ -181,8 +184,10 @@ public final class CuSparseLt implements AutoCloseable {
                 check(
                         "cusparseLtSpMMACompressedSize",
                         cusparseLtSpMMACompressedSize(library.handle.get(), plan, size, scratchSize));
-                DeviceMemory compressed =
-                        DeviceMemory.allocate(size.get(Runtime.SIZE, 0), w.what() + ", compressed by cuSPARSELt");
+                // 0.8.0's kernels read whole tiles, behind the last row too, where the size that it asks for has ended.
+                long rows = Math.ceilDiv(out, TILE_ROWS) * (long) TILE_ROWS;
+                long bytes = Math.ceilDiv(size.get(Runtime.SIZE, 0) * rows, out);
+                DeviceMemory compressed = DeviceMemory.allocate(bytes, w.what() + ", compressed by cuSPARSELt");
                 try (DeviceMemory scratch =
                         DeviceMemory.allocate(scratchSize.get(Runtime.SIZE, 0), "cuSPARSELt's buffer for " + this)) {
                     check(

@@ -141,7 +141,7 @@ class GpuPartsTest {
 
     /// However slow a device is, a part ends within 8 minutes, and all of them within 18.
     @ParameterizedTest
-    @CsvSource({"20, 3, 1, 1", "400, 2, 16, 60", "490, 1, 16, 60"})
+    @CsvSource({"10, 5, 1, 1", "400, 2, 16, 60", "490, 1, 16, 60"})
     void slowDevicesAreMeasuredLessOftenAndPartsEndInTime(long milliseconds, int rounds, int layers, int orders)
             throws IOException {
         FakeCuda.clock(milliseconds * MILLISECOND, milliseconds * MILLISECOND, 0);
