@@ -7,6 +7,10 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.sun.net.httpserver.HttpServer;
 import java.io.IOException;
+import java.lang.module.Configuration;
+import java.lang.module.ModuleDescriptor;
+import java.lang.module.ModuleFinder;
+import java.lang.module.ModuleReference;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
@@ -20,7 +24,9 @@ import java.util.Collections;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.regex.Matcher;
@@ -352,6 +358,45 @@ class BuildScriptsTest {
         List<String> lines = new ArrayList<>(Files.readAllLines(sources.resolve("hotspot/commands")));
         Collections.sort(lines);
         assertEquals(expected, lines);
+    }
+
+    /// The archive for machines without Java has the modules that ours and the libraries' need, or it does not start.
+    @Test
+    void theArchiveForGpusHasEveryModuleOfTheJdkThatIsNeeded() throws Exception {
+        Path script = Path.of("").toAbsolutePath().getParent().resolve("tools/scripts/gpu_archive.sh");
+        Matcher list = Pattern.compile("--add-modules (java\\.base,\\S+)").matcher(Files.readString(script));
+        assertTrue(list.find());
+        Set<String> there = new TreeSet<>();
+        Configuration.empty()
+                .resolve(
+                        ModuleFinder.ofSystem(),
+                        ModuleFinder.of(),
+                        List.of(list.group(1).split(",")))
+                .modules()
+                .forEach(module -> there.add(module.name()));
+        Path[] classPath = Stream.of(System.getProperty("java.class.path").split(":"))
+                .map(Path::of)
+                .filter(entry -> Files.exists(entry) && !entry.toString().endsWith("-tests.jar"))
+                .toArray(Path[]::new);
+        int ours = 0;
+        for (Path entry : classPath) {
+            for (ModuleReference module : ModuleFinder.of(entry).findAll()) {
+                ours += module.descriptor().name().startsWith("dev.espalier.") ? 1 : 0;
+                for (ModuleDescriptor.Requires needed : module.descriptor().requires()) {
+                    boolean jdk =
+                            needed.name().startsWith("java.") || needed.name().startsWith("jdk.");
+                    boolean always = !needed.modifiers().contains(ModuleDescriptor.Requires.Modifier.STATIC);
+                    boolean tests =
+                            module.descriptor().name().matches("(org\\.junit|org\\.opentest4j|org\\.apiguardian).*");
+                    if (jdk && always && !tests) {
+                        assertTrue(
+                                there.contains(needed.name()),
+                                module.descriptor().name() + " needs " + needed);
+                    }
+                }
+            }
+        }
+        assertEquals(5, ours);
     }
 
     @Test
