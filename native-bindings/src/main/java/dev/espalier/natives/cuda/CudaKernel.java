@@ -59,6 +59,16 @@ public final class CudaKernel {
     ///     pointer. Their number and types are not checked against the function: the library does not know them
     /// @throws CudaException if the run cannot start; what goes wrong while it runs is told by the next wait
     public void launch(CudaStream stream, Dim grid, Dim block, int sharedBytes, Object... arguments) {
+        launch(false, stream, grid, block, sharedBytes, arguments);
+    }
+
+    /// Like [#launch], but the run may begin while the one before it in the stream has not ended (programmatic dependent launch,
+    /// compute capability 9.0): for kernels that wait for that themselves before they touch what it may write.
+    public void launchEarly(CudaStream stream, Dim grid, Dim block, int sharedBytes, Object... arguments) {
+        launch(true, stream, grid, block, sharedBytes, arguments);
+    }
+
+    private void launch(boolean early, CudaStream stream, Dim grid, Dim block, int sharedBytes, Object... arguments) {
         module.requireOpen();
         try (Arena arena = Arena.ofConfined()) {
             int n = arguments.length;
@@ -69,10 +79,12 @@ public final class CudaKernel {
                 write(values, i, arguments[i]);
                 pointers.setAtIndex(ValueLayout.ADDRESS, i, values.asSlice(SLOT * i));
             }
-            int status = cudaLaunchKernel(
-                    handle, dim3(arena, grid), dim3(arena, block), pointers, sharedBytes, stream.handle());
+            int status = early
+                    ? EarlyLaunch.launch(arena, handle, grid, block, pointers, sharedBytes, stream.handle())
+                    : cudaLaunchKernel(
+                            handle, dim3(arena, grid), dim3(arena, block), pointers, sharedBytes, stream.handle());
             Runtime.check(
-                    "cudaLaunchKernel",
+                    early ? EarlyLaunch.FUNCTION : "cudaLaunchKernel",
                     status,
                     name + " with grid " + grid + ", block " + block + ", " + sharedBytes + " bytes of shared memory");
         }

@@ -544,6 +544,14 @@ API int cudaLaunchKernel(const void *kernel, dim3 grid, dim3 block, void **args,
         status = submit(s, &w);
     )
 }
+typedef struct { int id, pad, value[16]; } launch_attribute;
+typedef struct { dim3 grid, block; size_t shared; void *stream; const launch_attribute *attributes; unsigned n; } launch_config;
+_Static_assert(sizeof(launch_attribute) == 72 && sizeof(launch_config) == 56, "as in driver_types.h");
+// Knows one attribute, the early start, and starts nothing early: work runs in the stream's order.
+API int cudaLaunchKernelExC(const launch_config *c, const void *kernel, void **args) {
+    if (!c || c->n != 1 || !c->attributes || c->attributes[0].id != 6 || c->attributes[0].value[0] != 1) return fail(INVALID_VALUE);
+    return cudaLaunchKernel(kernel, c->grid, c->block, args, c->shared, c->stream);
+}
 API int cudaFuncSetAttribute(const void *f, int attribute, int value) {
     LOCKED(REQUIRE(f && attribute == 8 && value <= 232448, INVALID_VALUE))
 }

@@ -14,6 +14,7 @@ import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.regex.Pattern;
 
 /// Our kernels on one device: compiled when first used, launched into a stream, shapes checked before each launch.
 ///
@@ -25,6 +26,9 @@ public final class CudaKernels implements AutoCloseable {
 
     private static final int WARP = 32;
     private static final int MAX_TOKENS = 65535;
+
+    /// 9.0 and newer. The PTX is made for 8.0 and does not wait.
+    private static final Pattern EARLY_ARCHITECTURE = Pattern.compile("sm_(9\\d|\\d{3,})\\w?");
 
     /// Warps of a block of the dense kernel, and blocks of a multiprocessor.
     private static final int DENSE_WARPS = 4;
@@ -140,54 +144,76 @@ public final class CudaKernels implements AutoCloseable {
         switch (weights) {
             case DeviceWeights.Dense dense -> {
                 int rowsAWarp = denseRowsAWarp(rows);
-                kernel(KernelFile.DENSE_GEMV, "dense_gemv" + type)
-                        .launch(
-                                stream,
-                                new Dim(Math.ceilDiv(rows, DENSE_WARPS * rowsAWarp), tokens),
-                                new Dim(DENSE_WARPS * WARP),
-                                0,
-                                dense.values(),
-                                x.memory(),
-                                shift,
-                                y.memory(),
-                                rows,
-                                columns,
-                                dense.stride(),
-                                rowsAWarp);
+                product(
+                        KernelFile.DENSE_GEMV,
+                        "dense_gemv" + type,
+                        stream,
+                        new Dim(Math.ceilDiv(rows, DENSE_WARPS * rowsAWarp), tokens),
+                        new Dim(DENSE_WARPS * WARP),
+                        0,
+                        dense.values(),
+                        x.memory(),
+                        shift,
+                        y.memory(),
+                        rows,
+                        columns,
+                        dense.stride(),
+                        rowsAWarp);
             }
             case DeviceWeights.Delta delta -> {
                 int shared = (int) deltaShared(delta);
                 // Two blocks on each multiprocessor where both find room, each with a KiB of the system's.
                 int blocks = 2 * (shared + 1024) <= device.sharedBytes() + 1024 ? 2 : 1;
-                kernel(KernelFile.DELTA_GEMV, "delta_gemv" + type)
-                        .launch(
-                                stream,
-                                new Dim(Math.min(blocks * device.multiprocessors(), rows), tokens),
-                                new Dim(WARP * evenWarps(rows, blocks, 20)),
-                                shared,
-                                delta.starts(),
-                                delta.values(),
-                                delta.deltas(),
-                                x.memory(),
-                                shift,
-                                y.memory(),
-                                rows,
-                                columns);
+                product(
+                        KernelFile.DELTA_GEMV,
+                        "delta_gemv" + type,
+                        stream,
+                        new Dim(Math.min(blocks * device.multiprocessors(), rows), tokens),
+                        new Dim(WARP * evenWarps(rows, blocks, 20)),
+                        shared,
+                        delta.starts(),
+                        delta.values(),
+                        delta.deltas(),
+                        x.memory(),
+                        shift,
+                        y.memory(),
+                        rows,
+                        columns);
             }
             case DeviceWeights.TwoFour pairs ->
-                kernel(KernelFile.TWO_FOUR_GEMV, "two_four_gemv" + type)
-                        .launch(
-                                stream,
-                                new Dim(Math.min(device.multiprocessors(), rows), tokens),
-                                new Dim(WARP * evenWarps(rows, 1, 32)),
-                                (int) twoFourShared(pairs),
-                                pairs.values(),
-                                pairs.places(),
-                                x.memory(),
-                                shift,
-                                y.memory(),
-                                rows,
-                                columns);
+                product(
+                        KernelFile.TWO_FOUR_GEMV,
+                        "two_four_gemv" + type,
+                        stream,
+                        new Dim(Math.min(device.multiprocessors(), rows), tokens),
+                        new Dim(WARP * evenWarps(rows, 1, 32)),
+                        (int) twoFourShared(pairs),
+                        pairs.values(),
+                        pairs.places(),
+                        x.memory(),
+                        shift,
+                        y.memory(),
+                        rows,
+                        columns);
+        }
+    }
+
+    /// Launches a kernel that waits for the one before it by itself, where the device and the image can: its first weights are on
+    /// their way while the other ends.
+    private void product(
+            KernelFile file,
+            String entry,
+            CudaStream stream,
+            Dim grid,
+            Dim block,
+            int sharedBytes,
+            Object... arguments) {
+        CudaKernel kernel = kernel(file, entry);
+        if (EARLY_ARCHITECTURE.matcher(device.architecture()).matches()
+                && origins.get(file) != KernelImages.Origin.PTX) {
+            kernel.launchEarly(stream, grid, block, sharedBytes, arguments);
+        } else {
+            kernel.launch(stream, grid, block, sharedBytes, arguments);
         }
     }
 

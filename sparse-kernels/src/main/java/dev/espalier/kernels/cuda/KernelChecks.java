@@ -86,6 +86,7 @@ public final class KernelChecks {
             checks.put("delta_gemv" + suffix, () -> gemvs(type, Packing.DELTA));
             checks.put("two_four_gemv" + suffix, () -> gemvs(type, Packing.TWO_FOUR));
         }
+        checks.put("products in a row", this::chains);
         checks.put("delta_expand", this::expand);
         checks.put("rms_norm", () -> norms(Norm.Kind.RMS));
         checks.put("layer_norm", () -> norms(Norm.Kind.LAYER));
@@ -190,6 +191,31 @@ public final class KernelChecks {
                         download(y, arena),
                         i -> 2 * (columns + 1) * UNIT * magnitudes[i],
                         "[%d, %d] at %.1f, %d tokens".formatted(rows, columns, sparsity, tokens));
+            }
+        }
+    }
+
+    /// Each product is of what the one before it made: one that begins early and does not wait reads what was there before.
+    private void chains() {
+        int n = extent == Extent.MODELS ? 4096 : 172;
+        for (Packing packing : Packing.values()) {
+            try (Arena arena = Arena.ofShared();
+                    DeviceWeights weights = packing.upload(weights(arena, DType.BF16, n, n, packing, 0.7));
+                    DeviceTensor a = DeviceTensor.upload(floats(arena, 1, n), "x");
+                    DeviceTensor b = output(1, n);
+                    DeviceTensor c = DeviceTensor.upload(a.download(arena), "x");
+                    DeviceTensor d = output(1, n)) {
+                for (int i = 0; i < 4; i++) {
+                    kernels.gemv(weights, null, a, b, stream);
+                    kernels.gemv(weights, null, b, a, stream);
+                }
+                for (int i = 0; i < 4; i++) {
+                    kernels.gemv(weights, null, c, d, stream);
+                    stream.synchronize();
+                    kernels.gemv(weights, null, d, c, stream);
+                    stream.synchronize();
+                }
+                compare(download(c, arena), download(a, arena), i -> 0, packing.name());
             }
         }
     }

@@ -59,6 +59,7 @@ __device__ __forceinline__ void delta_gemv(
         const u32* starts, const uint4* values, const u32* deltas, const float* x, const float* bias, float* y, int rows,
         int columns) {
     DYNAMIC_SHARED(shared);
+    let_next_begin();
     float* xs = (float*) shared;
     int lane = threadIdx.x % WARP;
     int warp = threadIdx.x / WARP;
@@ -72,22 +73,6 @@ __device__ __forceinline__ void delta_gemv(
     // Lane i holds the start of row `known + i`; a row's end is the next one's start.
     int known = row;
     u32 start = starts[min(known + lane, end)];
-
-    // x before the weights: it is nearer, and the block waits for it.
-    x += (u64) blockIdx.y * columns;
-    if (columns % 4 == 0) {
-        for (int i = threadIdx.x; i < columns / 4; i += blockDim.x) {
-            copy_async<16>(xs + 4 * i, x + 4 * i);
-        }
-    } else {
-        for (int i = threadIdx.x; i < columns; i += blockDim.x) {
-            copy_async<4>(xs + i, x + i);
-        }
-    }
-    copy_commit();
-    if (threadIdx.x < UNIT) {
-        xs[columns + threadIdx.x] = 0.0f; // where a row's last unit is filled up
-    }
 
     int ahead_row = row;
     u32 ahead = 0;
@@ -113,8 +98,33 @@ __device__ __forceinline__ void delta_gemv(
         ahead += UNITS * WARP;
         left = left > UNITS * WARP ? left - UNITS * WARP : 0;
     };
+    auto stage = [&]() {
+        x += (u64) blockIdx.y * columns;
+        if (columns % 4 == 0) {
+            for (int i = threadIdx.x; i < columns / 4; i += blockDim.x) {
+                copy_async<16>(xs + 4 * i, x + 4 * i);
+            }
+        } else {
+            for (int i = threadIdx.x; i < columns; i += blockDim.x) {
+                copy_async<4>(xs + i, x + i);
+            }
+        }
+        copy_commit();
+        if (threadIdx.x < UNIT) {
+            xs[columns + threadIdx.x] = 0.0f; // where a row's last unit is filled up
+        }
+    };
+    // What no other kernel writes may be asked for before the last one has ended. Without that x comes first: it is nearer,
+    // and the block waits for it.
     Units next;
-    load(next);
+    if (EARLY) {
+        load(next);
+        wait_for_last();
+    }
+    stage();
+    if (!EARLY) {
+        load(next);
+    }
     copy_wait<0>();
     __syncthreads();
     SharedFloats all = shared_floats(xs);

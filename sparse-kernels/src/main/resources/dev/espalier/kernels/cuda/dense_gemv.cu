@@ -23,6 +23,7 @@ template <bool HALF, int ROWS>
 __device__ __forceinline__ void dense_rows(
         const u16* w, const float* x, const float* bias, float* y, int rows, int columns, int stride) {
     const int CHUNKS = 4 / ROWS;
+    let_next_begin();
     int lane = threadIdx.x % WARP;
     int row = ROWS * (blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP);
     if (row >= rows) {
@@ -50,6 +51,9 @@ __device__ __forceinline__ void dense_rows(
                 }
             }
         }
+        if (from < WARP) {
+            wait_for_last(); // once, with the first chunks on their way
+        }
 #pragma unroll
         for (int i = 0; i < CHUNKS; i++) {
             int chunk = from + i * WARP;
@@ -63,6 +67,7 @@ __device__ __forceinline__ void dense_rows(
             }
         }
     }
+    wait_for_last(); // lanes that had no chunk
     y += (u64) blockIdx.y * rows;
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {

@@ -47,6 +47,26 @@ __device__ __forceinline__ void copy_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
 
+// A kernel that is launched early (CudaKernel.launchEarly) may begin while the one before it in the stream still runs: until
+// it has waited it reads only what no kernel writes, its weights, and writes nothing. Devices before 9.0 know no such start.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+enum { EARLY = 1 };
+
+__device__ __forceinline__ void let_next_begin() {
+    asm volatile("griddepcontrol.launch_dependents;");
+}
+
+__device__ __forceinline__ void wait_for_last() {
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+#else
+enum { EARLY = 0 };
+
+__device__ __forceinline__ void let_next_begin() {}
+
+__device__ __forceinline__ void wait_for_last() {}
+#endif
+
 __device__ __forceinline__ float half_to_float(u16 bits) {
     float value;
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));

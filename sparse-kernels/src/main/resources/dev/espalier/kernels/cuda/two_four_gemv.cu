@@ -41,6 +41,7 @@ template <bool HALF>
 __device__ __forceinline__ void two_four_gemv(
         const uint4* values, const u32* places, const float* x, const float* bias, float* y, int rows, int columns) {
     DYNAMIC_SHARED(shared);
+    let_next_begin();
     float* xs = (float*) shared;
     int lane = threadIdx.x % WARP;
     int warp = threadIdx.x / WARP;
@@ -51,24 +52,6 @@ __device__ __forceinline__ void two_four_gemv(
     u64 place = (u64) warp * gridDim.x + blockIdx.x;
     int row = (int) (place * rows / warps);
     int end = (int) ((place + 1) * rows / warps);
-
-    // x before the weights: it is nearer, and the block waits for it.
-    x += (u64) blockIdx.y * columns;
-    int groups = (columns + 511) / 512 * 128;
-    for (int i = threadIdx.x; i < groups; i += blockDim.x) {
-        int g = i % 4;
-        float* to = xs + i / 128 * 512 + 4 * WARP * g + (i / 4 + 8 * g) % WARP;
-#pragma unroll
-        for (int p = 0; p < 4; p++) {
-            int column = 4 * i + p;
-            if (column < columns) {
-                copy_async<4>(to + WARP * p, x + column);
-            } else {
-                to[WARP * p] = 0.0f;
-            }
-        }
-    }
-    copy_commit();
 
     int ahead_row = row;
     int ahead = 0;
@@ -95,9 +78,35 @@ __device__ __forceinline__ void two_four_gemv(
             }
         }
     };
+    auto stage = [&]() {
+        x += (u64) blockIdx.y * columns;
+        int groups = (columns + 511) / 512 * 128;
+        for (int i = threadIdx.x; i < groups; i += blockDim.x) {
+            int g = i % 4;
+            float* to = xs + i / 128 * 512 + 4 * WARP * g + (i / 4 + 8 * g) % WARP;
+#pragma unroll
+            for (int p = 0; p < 4; p++) {
+                int column = 4 * i + p;
+                if (column < columns) {
+                    copy_async<4>(to + WARP * p, x + column);
+                } else {
+                    to[WARP * p] = 0.0f;
+                }
+            }
+        }
+        copy_commit();
+    };
+    // What no other kernel writes may be asked for before the last one has ended. Without that x comes first: it is nearer,
+    // and the block waits for it.
     Batch batch;
-    load(batch);
-
+    if (EARLY) {
+        load(batch);
+        wait_for_last();
+    }
+    stage();
+    if (!EARLY) {
+        load(batch);
+    }
     copy_wait<0>();
     __syncthreads();
 
