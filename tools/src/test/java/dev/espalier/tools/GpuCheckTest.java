@@ -71,7 +71,7 @@ class GpuCheckTest {
         }
         assertEquals(
                 List.of("cublas", "cublas", "cublasLt", "cusparse", "cusparse", "cusparseLt", "cusolver"), libraries);
-        assertEquals(7 + 21, rows.size());
+        assertEquals(7 + 22, rows.size());
     }
 
     private static void gemvs(JsonNode rows) {

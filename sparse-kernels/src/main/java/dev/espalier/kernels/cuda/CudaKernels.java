@@ -147,6 +147,8 @@ public final class CudaKernels implements AutoCloseable {
                 product(
                         KernelFile.DENSE_GEMV,
                         "dense_gemv" + type,
+                        // Few blocks, each with two rows a warp, gather on some multiprocessors if they come early.
+                        rowsAWarp == 1,
                         stream,
                         new Dim(Math.ceilDiv(rows, DENSE_WARPS * rowsAWarp), tokens),
                         new Dim(DENSE_WARPS * WARP),
@@ -167,6 +169,7 @@ public final class CudaKernels implements AutoCloseable {
                 product(
                         KernelFile.DELTA_GEMV,
                         "delta_gemv" + type,
+                        true,
                         stream,
                         new Dim(Math.min(blocks * device.multiprocessors(), rows), tokens),
                         new Dim(WARP * evenWarps(rows, blocks, 20)),
@@ -184,6 +187,7 @@ public final class CudaKernels implements AutoCloseable {
                 product(
                         KernelFile.TWO_FOUR_GEMV,
                         "two_four_gemv" + type,
+                        true,
                         stream,
                         new Dim(Math.min(device.multiprocessors(), rows), tokens),
                         new Dim(WARP * evenWarps(rows, 1, 32)),
@@ -198,18 +202,20 @@ public final class CudaKernels implements AutoCloseable {
         }
     }
 
-    /// Launches a kernel that waits for the one before it by itself, where the device and the image can: its first weights are on
-    /// their way while the other ends.
+    /// Launches a kernel that waits for the one before it by itself, if it shall and the device and the image can: its first weights
+    /// are on their way while the other ends.
     private void product(
             KernelFile file,
             String entry,
+            boolean early,
             CudaStream stream,
             Dim grid,
             Dim block,
             int sharedBytes,
             Object... arguments) {
         CudaKernel kernel = kernel(file, entry);
-        if (EARLY_ARCHITECTURE.matcher(device.architecture()).matches()
+        if (early
+                && EARLY_ARCHITECTURE.matcher(device.architecture()).matches()
                 && origins.get(file) != KernelImages.Origin.PTX) {
             kernel.launchEarly(stream, grid, block, sharedBytes, arguments);
         } else {
