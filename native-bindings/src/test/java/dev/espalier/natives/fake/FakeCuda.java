@@ -136,6 +136,11 @@ public final class FakeCuda {
         return number("fake_launches");
     }
 
+    /// How many of them could begin before the one in front of them ended; those that were recorded count when they were recorded.
+    public static long earlyLaunches() {
+        return number("fake_early_launches");
+    }
+
     /// How many times a graph was replayed.
     public static long graphLaunches() {
         return number("fake_graph_launches");

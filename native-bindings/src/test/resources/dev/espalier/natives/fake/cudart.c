@@ -69,7 +69,7 @@ typedef struct object {
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static object *objects;
-static long live[KINDS], made[KINDS], breaches, launches, graph_launches;
+static long live[KINDS], made[KINDS], breaches, launches, early_launches, graph_launches;
 static void *twins; /* a library that kernels are looked for in before this one */
 static char kernel_problem[256];
 static long budget = -1;
@@ -85,6 +85,7 @@ API long fake_made(int kind) { return made[kind]; }
 API long fake_breaches(void) { return breaches; }
 API void fake_forgive(void) { breaches = 0; }
 API long fake_launches(void) { return launches; }
+API long fake_early_launches(void) { return early_launches; }
 API long fake_graph_launches(void) { return graph_launches; }
 /* How many bytes of device memory there are; -1: as many as malloc gives. */
 API void fake_budget(long bytes) { budget = bytes; }
@@ -550,6 +551,7 @@ _Static_assert(sizeof(launch_attribute) == 72 && sizeof(launch_config) == 56, "a
 // Knows one attribute, the early start, and starts nothing early: work runs in the stream's order.
 API int cudaLaunchKernelExC(const launch_config *c, const void *kernel, void **args) {
     if (!c || c->n != 1 || !c->attributes || c->attributes[0].id != 6 || c->attributes[0].value[0] != 1) return fail(INVALID_VALUE);
+    early_launches++;
     return cudaLaunchKernel(kernel, c->grid, c->block, args, c->shared, c->stream);
 }
 API int cudaFuncSetAttribute(const void *f, int attribute, int value) {

@@ -28,7 +28,7 @@ public final class CudaKernels implements AutoCloseable {
     private static final int MAX_TOKENS = 65535;
 
     /// 9.0 and newer. The PTX is made for 8.0 and does not wait.
-    private static final Pattern EARLY_ARCHITECTURE = Pattern.compile("sm_(9\\d|\\d{3,})\\w?");
+    private static final Pattern EARLY_ARCHITECTURE = Pattern.compile("sm_(9\\d|\\d{3,})");
 
     /// Warps of a block of the dense kernel, and blocks of a multiprocessor.
     private static final int DENSE_WARPS = 4;
@@ -119,7 +119,8 @@ public final class CudaKernels implements AutoCloseable {
     }
 
     /// y = x Wᵀ + bias for few tokens: `x` `[tokens, in]`, `bias` F32 `[1, out]` or null, `y` `[tokens, out]` overwritten.
-    /// Every token reads the weights anew, so that from a handful on a GEMM is faster.
+    /// Every token reads the weights anew, so that from a handful on a GEMM is faster. The weights may be read before kernels that were
+    /// put into the stream earlier have ended: none of those may be about to write them.
     public void gemv(DeviceWeights weights, DeviceTensor bias, DeviceTensor x, DeviceTensor y, CudaStream stream) {
         requireFloats(x);
         requireFloats(y);

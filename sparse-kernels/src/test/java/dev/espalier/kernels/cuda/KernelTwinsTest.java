@@ -29,6 +29,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /// The kernels' sources, run on the host by a fake GPU, against the CPU backend.
@@ -82,6 +83,33 @@ class KernelTwinsTest {
         try (CudaKernels kernels = kernels(2, 232448)) {
             kernels.loadAll();
             kernels.origins().values().forEach(origin -> assertNotEquals(KernelImages.Origin.PTX, origin));
+        }
+    }
+
+    /// Not on a device before 9.0, not with the PTX, and not where two rows a warp are better (68 rows on 2 multiprocessors).
+    @ParameterizedTest
+    @CsvSource({"sm_80, 64, 0", "sm_90, 64, 3", "sm_90, 68, 2", "sm_100, 64, 3", "sm_130, 64, 0"})
+    void productsBeginEarlyWhereTheDeviceAndTheImageKnowHow(String architecture, int rows, long early) {
+        CudaKernels.Device device = new CudaKernels.Device(architecture, 2, 232448);
+        try (CudaKernels kernels = new CudaKernels(device, new KernelImages(cache));
+                CudaStream stream = CudaStream.create();
+                Arena arena = Arena.ofShared()) {
+            Tensor dense = Tensor.allocate(arena, DType.BF16, rows, 8);
+            dense.set(rows - 1, 7, 3f);
+            try (DeviceWeights all = DeviceWeights.Dense.upload(dense, "dense");
+                    DeviceWeights delta = DeviceWeights.Delta.upload(dense, "delta");
+                    DeviceWeights pairs = DeviceWeights.TwoFour.upload(dense, "pairs");
+                    DeviceTensor x = DeviceTensor.upload(ones(arena, 8), "x");
+                    DeviceTensor y = DeviceTensor.allocate(DType.F32, 1, rows, "y")) {
+                long before = FakeCuda.earlyLaunches();
+                for (DeviceWeights weights : List.of(all, delta, pairs)) {
+                    y.memory().fill((byte) -1, stream);
+                    kernels.gemv(weights, null, x, y, stream);
+                    stream.synchronize();
+                    assertEquals(3f, y.download(arena).get(0, rows - 1), weights::toString);
+                }
+                assertEquals(early, FakeCuda.earlyLaunches() - before);
+            }
         }
     }
 
