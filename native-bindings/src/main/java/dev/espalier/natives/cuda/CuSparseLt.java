@@ -26,7 +26,7 @@ public final class CuSparseLt implements AutoCloseable {
     /// What a matrix' start must be aligned to; device memory is to 256.
     private static final int MATRIX_ALIGNMENT = 16;
 
-    /// Rows of the library's largest tile.
+    /// Rows of a tile at most, as far as we know: kernels of 64 x 256 were seen.
     private static final int TILE_ROWS = 256;
 
     private final Arena arena = Arena.ofShared();
@@ -162,7 +162,7 @@ public final class CuSparseLt implements AutoCloseable {
             MemorySegment address = type.address(w, out, in);
             try (DeviceMemory invalid = DeviceMemory.allocate(Integer.BYTES, "the answer of the pattern's check");
                     Arena local = Arena.ofConfined()) {
-                // The library writes only where something is wrong.
+                // 0.8.0 writes only where something is wrong.
                 invalid.fill((byte) 0, stream);
                 check(
                         "cusparseLtSpMMAPruneCheck",

@@ -132,6 +132,21 @@ class CudaLibrariesTest {
         }
     }
 
+    /// The one function that is bound by hand.
+    @Test
+    void withoutAGpuAnEarlyLaunchIsRefusedToo() {
+        assumeThere(CudaLibrary.CUDART);
+        assumeFalse(Cuda.probe().usable(), "GPU: there is one, which refuses nothing");
+        try (Arena arena = Arena.ofConfined()) {
+            CudaKernel.Dim one = new CudaKernel.Dim(1);
+            MemorySegment nothing = MemorySegment.NULL;
+            int status = EarlyLaunch.launch(arena, nothing, one, one, nothing, 0, nothing);
+            CudaException refusal =
+                    assertThrows(CudaException.class, () -> Runtime.check(EarlyLaunch.FUNCTION, status, ""));
+            assertTrue(refusal.codeName().startsWith("cudaError"), refusal.getMessage());
+        }
+    }
+
     @Test
     void withoutAGpuEveryCallOfTheRuntimeIsRefusedWithItsName() {
         assumeThere(CudaLibrary.CUDART);

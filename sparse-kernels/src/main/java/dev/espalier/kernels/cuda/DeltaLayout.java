@@ -38,18 +38,24 @@ record DeltaLayout(MemorySegment starts, MemorySegment values, MemorySegment del
             short[] bits = Layouts.bits(dense, row);
             int next = 0;
             for (int column = 0; column < bits.length; column++) {
-                boolean kept = Layouts.kept(bits[column]);
-                if (kept || column - next == LONGEST) {
-                    values.set(Layouts.SHORT, 2 * at, kept ? bits[column] : 0);
-                    long word = at / UNIT * 4;
-                    int shift = (int) (at % UNIT) * 4;
-                    deltas.set(Layouts.INT, word, deltas.get(Layouts.INT, word) | (column - next) << shift);
+                if (Layouts.kept(bits[column])) {
+                    for (; column - next > LONGEST; next += LONGEST + 1) {
+                        leaveOut(deltas, at++, LONGEST); // its value is a zero
+                    }
+                    leaveOut(deltas, at, column - next);
+                    values.set(Layouts.SHORT, 2 * at++, bits[column]);
                     next = column + 1;
-                    at++;
                 }
             }
         });
         return new DeltaLayout(starts, values, deltas);
+    }
+
+    /// Says how many columns are left out before an entry.
+    private static void leaveOut(MemorySegment deltas, long entry, int columns) {
+        long word = entry / UNIT * 4;
+        int shift = (int) (entry % UNIT) * 4;
+        deltas.set(Layouts.INT, word, deltas.get(Layouts.INT, word) | columns << shift);
     }
 
     /// Units that a row takes, one at least.
@@ -58,9 +64,9 @@ record DeltaLayout(MemorySegment starts, MemorySegment values, MemorySegment del
         int entries = 0;
         int next = 0;
         for (int column = 0; column < bits.length; column++) {
-            if (Layouts.kept(bits[column]) || column - next == LONGEST) {
+            if (Layouts.kept(bits[column])) {
+                entries += 1 + (column - next) / (LONGEST + 1);
                 next = column + 1;
-                entries++;
             }
         }
         return Math.max(1, Math.ceilDiv(entries, UNIT));

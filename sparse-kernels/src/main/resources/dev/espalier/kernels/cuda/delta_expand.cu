@@ -34,11 +34,7 @@ KERNEL(256, 4, delta_expand)
             u32 pairs = (rest & 0x0f0f0f0fu) + (rest >> 4 & 0x0f0f0f0fu);
             span = (pairs * 0x01010101u >> 24) + EXPAND_UNIT;
         }
-        u32 before = span;
-        for (int distance = 1; distance < WARP; distance *= 2) {
-            u32 other = __shfl_up_sync(ALL_LANES, before, distance);
-            before += lane >= distance ? other : 0;
-        }
+        u32 before = warp_prefix_sum(span, lane);
         if (lane == WARP - 1) {
             spans[warp] = before;
         }

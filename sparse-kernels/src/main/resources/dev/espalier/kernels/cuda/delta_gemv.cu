@@ -6,7 +6,7 @@
 //   values  16-bit floats [8] a unit
 //   deltas  u32 a unit            bits 4 i to 4 i + 3: columns left out between entry i and the one before it (or the row's start)
 //
-//   after 15 columns left out comes a zero, an entry that is not kept; a row's last unit is filled up with zeros and deltas of 0
+//   where more than 15 columns are left out, the 16th is an entry, a zero; a row's last unit is filled up with zeros and deltas of 0
 //
 //   20 bits an entry: 1.25 bytes a weight at 50 % zeros, 0.31 at 90 %
 //
@@ -142,12 +142,7 @@ __device__ __forceinline__ void delta_gemv(
         Sums columns1(now.deltas[1]);
         // 32 units span 4096 columns at most: two sums in a word.
         u32 own = (first ? columns0.span() : 0) | (second ? columns1.span() << 16 : 0);
-        u32 before = own;
-#pragma unroll
-        for (int distance = 1; distance < WARP; distance *= 2) {
-            u32 other = __shfl_up_sync(ALL_LANES, before, distance);
-            before += lane >= distance ? other : 0;
-        }
+        u32 before = warp_prefix_sum(own, lane);
         u32 total = __shfl_sync(ALL_LANES, before, WARP - 1);
         before -= own;
         if (first) {

@@ -124,6 +124,16 @@ __device__ __forceinline__ float warp_sum(float value) {
     return value;
 }
 
+// The sum over this lane and those before it.
+__device__ __forceinline__ u32 warp_prefix_sum(u32 value, int lane) {
+#pragma unroll
+    for (int distance = 1; distance < WARP; distance *= 2) {
+        u32 other = __shfl_up_sync(ALL_LANES, value, distance);
+        value += lane >= distance ? other : 0;
+    }
+    return value;
+}
+
 __device__ __forceinline__ float warp_max(float value) {
     for (int distance = WARP / 2; distance > 0; distance /= 2) {
         value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, distance));
