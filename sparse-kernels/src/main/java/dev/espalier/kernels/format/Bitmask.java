@@ -12,6 +12,7 @@ import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.VarHandle;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
@@ -373,6 +374,11 @@ public final class Bitmask implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
+                vp &= Raw.ADDRESS;
+                // What lies between here and a row's values: no load waits for more than the masks.
+                int before = 0;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER);
@@ -381,74 +387,84 @@ public final class Bitmask implements WeightFormat {
                 IntVector v;
                 FloatVector w;
                 m = Raw.ALL.get(Raw.LONG, p + 0);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) m);
+                before += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
                 w = v.and(high).reinterpretAsFloats();
                 a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                before += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
                 w = v.and(high).reinterpretAsFloats();
                 a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
                 m = Raw.ALL.get(Raw.LONG, p + 8);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) m);
+                before += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
                 w = v.and(high).reinterpretAsFloats();
                 a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                before += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
                 w = v.and(high).reinterpretAsFloats();
                 a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 16);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) m);
+                before += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
                 w = v.and(high).reinterpretAsFloats();
                 a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                before += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
                 w = v.and(high).reinterpretAsFloats();
                 a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 24);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) m);
+                before += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
                 w = v.and(high).reinterpretAsFloats();
                 a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                before += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
                 w = v.and(high).reinterpretAsFloats();
                 a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
+                vp += 2L * before;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
@@ -475,6 +491,11 @@ public final class Bitmask implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
+                vp &= Raw.ADDRESS;
+                // What lies between here and a row's values: no load waits for more than the masks.
+                int before = 0;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 FloatVector even =
                         FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
@@ -485,10 +506,11 @@ public final class Bitmask implements WeightFormat {
                 IntVector v;
                 FloatVector w;
                 m = Raw.ALL.get(Raw.LONG, p + 0);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) m);
+                before += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -496,10 +518,11 @@ public final class Bitmask implements WeightFormat {
                 a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                before += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -508,10 +531,11 @@ public final class Bitmask implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
                 m = Raw.ALL.get(Raw.LONG, p + 8);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) m);
+                before += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -519,10 +543,11 @@ public final class Bitmask implements WeightFormat {
                 a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                before += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -531,10 +556,11 @@ public final class Bitmask implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 16);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) m);
+                before += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -542,10 +568,11 @@ public final class Bitmask implements WeightFormat {
                 a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                before += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -554,10 +581,11 @@ public final class Bitmask implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 24);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) m);
+                before += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -565,10 +593,11 @@ public final class Bitmask implements WeightFormat {
                 a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                vp += 2L * Integer.bitCount((int) (m >>> 32));
+                before += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -576,7 +605,9 @@ public final class Bitmask implements WeightFormat {
                 a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
+                vp += 2L * before;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
@@ -601,6 +632,11 @@ public final class Bitmask implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
+                vp &= Raw.ADDRESS;
+                // What lies between here and a row's values: no load waits for more than the masks.
+                int before = 0;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 FloatVector x0 =
                         FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
@@ -621,7 +657,9 @@ public final class Bitmask implements WeightFormat {
                 FloatVector w;
                 m = Raw.ALL.get(Raw.INT, p + 0);
                 s = m & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -629,9 +667,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a0 = FMA ? x0.fma(w, a0) : x0.mul(w).add(a0);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -639,10 +679,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a0 = FMA ? x1.fma(w, a0) : x1.mul(w).add(a0);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -650,9 +692,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a0 = FMA ? x2.fma(w, a0) : x2.mul(w).add(a0);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -660,11 +704,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a0 = FMA ? x3.fma(w, a0) : x3.mul(w).add(a0);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 4);
                 s = m & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -672,9 +718,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a1 = FMA ? x0.fma(w, a1) : x0.mul(w).add(a1);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -682,10 +730,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a1 = FMA ? x1.fma(w, a1) : x1.mul(w).add(a1);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -693,9 +743,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a1 = FMA ? x2.fma(w, a1) : x2.mul(w).add(a1);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -703,11 +755,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a1 = FMA ? x3.fma(w, a1) : x3.mul(w).add(a1);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 8);
                 s = m & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -715,9 +769,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a2 = FMA ? x0.fma(w, a2) : x0.mul(w).add(a2);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -725,10 +781,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a2 = FMA ? x1.fma(w, a2) : x1.mul(w).add(a2);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -736,9 +794,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a2 = FMA ? x2.fma(w, a2) : x2.mul(w).add(a2);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -746,11 +806,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a2 = FMA ? x3.fma(w, a2) : x3.mul(w).add(a2);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 12);
                 s = m & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -758,9 +820,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a3 = FMA ? x0.fma(w, a3) : x0.mul(w).add(a3);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -768,10 +832,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a3 = FMA ? x1.fma(w, a3) : x1.mul(w).add(a3);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -779,9 +845,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a3 = FMA ? x2.fma(w, a3) : x2.mul(w).add(a3);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -789,11 +857,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a3 = FMA ? x3.fma(w, a3) : x3.mul(w).add(a3);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 16);
                 s = m & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -801,9 +871,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a4 = FMA ? x0.fma(w, a4) : x0.mul(w).add(a4);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -811,10 +883,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a4 = FMA ? x1.fma(w, a4) : x1.mul(w).add(a4);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -822,9 +896,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a4 = FMA ? x2.fma(w, a4) : x2.mul(w).add(a4);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -832,11 +908,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a4 = FMA ? x3.fma(w, a4) : x3.mul(w).add(a4);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 20);
                 s = m & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -844,9 +922,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a5 = FMA ? x0.fma(w, a5) : x0.mul(w).add(a5);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -854,10 +934,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a5 = FMA ? x1.fma(w, a5) : x1.mul(w).add(a5);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -865,9 +947,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a5 = FMA ? x2.fma(w, a5) : x2.mul(w).add(a5);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -875,11 +959,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a5 = FMA ? x3.fma(w, a5) : x3.mul(w).add(a5);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 24);
                 s = m & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -887,9 +973,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a6 = FMA ? x0.fma(w, a6) : x0.mul(w).add(a6);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -897,10 +985,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a6 = FMA ? x1.fma(w, a6) : x1.mul(w).add(a6);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -908,9 +998,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a6 = FMA ? x2.fma(w, a6) : x2.mul(w).add(a6);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -918,11 +1010,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a6 = FMA ? x3.fma(w, a6) : x3.mul(w).add(a6);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 28);
                 s = m & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -930,9 +1024,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a7 = FMA ? x0.fma(w, a7) : x0.mul(w).add(a7);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ((IntVector) ShortVector.fromMemorySegment(
+                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -940,10 +1036,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a7 = FMA ? x1.fma(w, a7) : x1.mul(w).add(a7);
-                vp += 2L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -951,9 +1049,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a7 = FMA ? x2.fma(w, a7) : x2.mul(w).add(a7);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    v = ((IntVector) ShortVector.fromMemorySegment(HALF, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    v = ((IntVector) ShortVector.fromMemorySegment(
+                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -961,9 +1061,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a7 = FMA ? x3.fma(w, a7) : x3.mul(w).add(a7);
-                    vp += 2L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
+                vp += 2L * before;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
@@ -988,6 +1090,11 @@ public final class Bitmask implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
+                vp &= Raw.ADDRESS;
+                // What lies between here and a row's values: no load waits for more than the masks.
+                int before = 0;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER);
@@ -1003,157 +1110,223 @@ public final class Bitmask implements WeightFormat {
                 FloatVector w;
                 m = Raw.ALL.get(Raw.INT, p + 0);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a0 = FMA ? x0.fma(w, a0) : x0.mul(w).add(a0);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a0 = FMA ? x1.fma(w, a0) : x1.mul(w).add(a0);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a0 = FMA ? x2.fma(w, a0) : x2.mul(w).add(a0);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a0 = FMA ? x3.fma(w, a0) : x3.mul(w).add(a0);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 4);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a1 = FMA ? x0.fma(w, a1) : x0.mul(w).add(a1);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a1 = FMA ? x1.fma(w, a1) : x1.mul(w).add(a1);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a1 = FMA ? x2.fma(w, a1) : x2.mul(w).add(a1);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a1 = FMA ? x3.fma(w, a1) : x3.mul(w).add(a1);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 8);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a2 = FMA ? x0.fma(w, a2) : x0.mul(w).add(a2);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a2 = FMA ? x1.fma(w, a2) : x1.mul(w).add(a2);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a2 = FMA ? x2.fma(w, a2) : x2.mul(w).add(a2);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a2 = FMA ? x3.fma(w, a2) : x3.mul(w).add(a2);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 12);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a3 = FMA ? x0.fma(w, a3) : x0.mul(w).add(a3);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a3 = FMA ? x1.fma(w, a3) : x1.mul(w).add(a3);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a3 = FMA ? x2.fma(w, a3) : x2.mul(w).add(a3);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a3 = FMA ? x3.fma(w, a3) : x3.mul(w).add(a3);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 16);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a4 = FMA ? x0.fma(w, a4) : x0.mul(w).add(a4);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a4 = FMA ? x1.fma(w, a4) : x1.mul(w).add(a4);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a4 = FMA ? x2.fma(w, a4) : x2.mul(w).add(a4);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a4 = FMA ? x3.fma(w, a4) : x3.mul(w).add(a4);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 20);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a5 = FMA ? x0.fma(w, a5) : x0.mul(w).add(a5);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a5 = FMA ? x1.fma(w, a5) : x1.mul(w).add(a5);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a5 = FMA ? x2.fma(w, a5) : x2.mul(w).add(a5);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a5 = FMA ? x3.fma(w, a5) : x3.mul(w).add(a5);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 24);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a6 = FMA ? x0.fma(w, a6) : x0.mul(w).add(a6);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a6 = FMA ? x1.fma(w, a6) : x1.mul(w).add(a6);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a6 = FMA ? x2.fma(w, a6) : x2.mul(w).add(a6);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a6 = FMA ? x3.fma(w, a6) : x3.mul(w).add(a6);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 28);
                 s = m & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a7 = FMA ? x0.fma(w, a7) : x0.mul(w).add(a7);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                if (Raw.FENCES) VarHandle.acquireFence();
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                        .expand(VectorMask.fromLong(F, s));
                 a7 = FMA ? x1.fma(w, a7) : x1.mul(w).add(a7);
-                vp += 4L * Integer.bitCount(s);
+                before += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a7 = FMA ? x2.fma(w, a7) : x2.mul(w).add(a7);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp, Raw.ORDER).expand(VectorMask.fromLong(F, s));
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                            .expand(VectorMask.fromLong(F, s));
                     a7 = FMA ? x3.fma(w, a7) : x3.mul(w).add(a7);
-                    vp += 4L * Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
+                vp += 4L * before;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
@@ -1171,12 +1344,14 @@ public final class Bitmask implements WeightFormat {
             long vp = values;
             long to = target;
             for (long p = masks; p != end; p += 4 * BLOCK) {
+                p &= Raw.ADDRESS;
+                vp &= Raw.ADDRESS;
                 long at = to;
                 for (int row = 0; row < BLOCK; row++) {
                     int m = Raw.ALL.get(Raw.INT, p + 4L * row);
                     ShortVector v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                             .expand(VectorMask.fromLong(S, m & 0xffffffffL));
-                    vp += 2L * Integer.bitCount(m);
+                    vp += 2L * (Integer.bitCount(m) & Raw.UNSIGNED);
                     ((IntVector) v.convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)

@@ -13,6 +13,7 @@ import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.VarHandle;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -376,6 +377,11 @@ public final class BitmaskInt8 implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
+                vp &= Raw.ADDRESS;
+                // What lies between here and a row's values: no load waits for more than the masks.
+                int before = 0;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER);
@@ -386,10 +392,11 @@ public final class BitmaskInt8 implements WeightFormat {
                 IntVector v;
                 FloatVector w;
                 m = Raw.ALL.get(Raw.LONG, p + 0);
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                vp += Long.bitCount(m);
+                before += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a0 = FMA ? x0.fma(w, a0) : x0.mul(w).add(a0);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -399,10 +406,11 @@ public final class BitmaskInt8 implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a0 = FMA ? x3.fma(w, a0) : x3.mul(w).add(a0);
                 m = Raw.ALL.get(Raw.LONG, p + 8);
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                vp += Long.bitCount(m);
+                before += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a1 = FMA ? x0.fma(w, a1) : x0.mul(w).add(a1);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -412,10 +420,11 @@ public final class BitmaskInt8 implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a1 = FMA ? x3.fma(w, a1) : x3.mul(w).add(a1);
                 m = Raw.ALL.get(Raw.LONG, p + 16);
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                vp += Long.bitCount(m);
+                before += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a2 = FMA ? x0.fma(w, a2) : x0.mul(w).add(a2);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -425,10 +434,11 @@ public final class BitmaskInt8 implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a2 = FMA ? x3.fma(w, a2) : x3.mul(w).add(a2);
                 m = Raw.ALL.get(Raw.LONG, p + 24);
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                vp += Long.bitCount(m);
+                before += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a3 = FMA ? x0.fma(w, a3) : x0.mul(w).add(a3);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -438,10 +448,11 @@ public final class BitmaskInt8 implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a3 = FMA ? x3.fma(w, a3) : x3.mul(w).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 32);
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                vp += Long.bitCount(m);
+                before += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a4 = FMA ? x0.fma(w, a4) : x0.mul(w).add(a4);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -451,10 +462,11 @@ public final class BitmaskInt8 implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a4 = FMA ? x3.fma(w, a4) : x3.mul(w).add(a4);
                 m = Raw.ALL.get(Raw.LONG, p + 40);
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                vp += Long.bitCount(m);
+                before += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a5 = FMA ? x0.fma(w, a5) : x0.mul(w).add(a5);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -464,10 +476,11 @@ public final class BitmaskInt8 implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a5 = FMA ? x3.fma(w, a5) : x3.mul(w).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 48);
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                vp += Long.bitCount(m);
+                before += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a6 = FMA ? x0.fma(w, a6) : x0.mul(w).add(a6);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -477,10 +490,11 @@ public final class BitmaskInt8 implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a6 = FMA ? x3.fma(w, a6) : x3.mul(w).add(a6);
                 m = Raw.ALL.get(Raw.LONG, p + 56);
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp, Raw.ORDER)
+                if (Raw.FENCES) VarHandle.acquireFence();
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                vp += Long.bitCount(m);
+                before += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a7 = FMA ? x0.fma(w, a7) : x0.mul(w).add(a7);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -489,7 +503,9 @@ public final class BitmaskInt8 implements WeightFormat {
                 a7 = FMA ? x2.fma(w, a7) : x2.mul(w).add(a7);
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a7 = FMA ? x3.fma(w, a7) : x3.mul(w).add(a7);
+                vp += before;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);
@@ -514,6 +530,11 @@ public final class BitmaskInt8 implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
+                vp &= Raw.ADDRESS;
+                // What lies between here and a row's values: no load waits for more than the masks.
+                int before = 0;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
                 long m;
                 int s;
@@ -522,93 +543,111 @@ public final class BitmaskInt8 implements WeightFormat {
                 m = Raw.ALL.get(Raw.LONG, p + 0);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
-                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
+                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
-                    vp += Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 8);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
-                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
+                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
-                    vp += Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 16);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
-                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
+                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
-                    vp += Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 24);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
-                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
+                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
-                    vp += Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 32);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
-                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
+                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a4 = FMA ? w.fma(t, a4) : w.mul(t).add(a4);
-                    vp += Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 40);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
-                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
+                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a5 = FMA ? w.fma(t, a5) : w.mul(t).add(a5);
-                    vp += Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 48);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
-                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
+                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a6 = FMA ? w.fma(t, a6) : w.mul(t).add(a6);
-                    vp += Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 56);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
-                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(QUARTER, Raw.ALL, vp, Raw.ORDER)
+                    if (Raw.FENCES) VarHandle.acquireFence();
+                    w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
+                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a7 = FMA ? w.fma(t, a7) : w.mul(t).add(a7);
-                    vp += Integer.bitCount(s);
+                    before += Integer.bitCount(s);
                 }
                 xp += 4 * GROUP;
+                vp += before;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);

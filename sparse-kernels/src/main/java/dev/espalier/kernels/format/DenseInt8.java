@@ -12,6 +12,7 @@ import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.VarHandle;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
@@ -250,6 +251,8 @@ public final class DenseInt8 implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 32 + 8 * GROUP) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, Raw.ORDER);
@@ -260,6 +263,7 @@ public final class DenseInt8 implements WeightFormat {
                     FloatVector w;
                     FloatVector t;
                     FloatVector s;
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 32 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                     t = x0.mul(w);
@@ -273,6 +277,7 @@ public final class DenseInt8 implements WeightFormat {
                     t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 0));
                     a0 = FMA ? t.fma(s, a0) : t.mul(s).add(a0);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 96 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                     t = x0.mul(w);
@@ -286,6 +291,7 @@ public final class DenseInt8 implements WeightFormat {
                     t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 4));
                     a1 = FMA ? t.fma(s, a1) : t.mul(s).add(a1);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 160 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                     t = x0.mul(w);
@@ -299,6 +305,7 @@ public final class DenseInt8 implements WeightFormat {
                     t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 8));
                     a2 = FMA ? t.fma(s, a2) : t.mul(s).add(a2);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 224 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                     t = x0.mul(w);
@@ -312,6 +319,7 @@ public final class DenseInt8 implements WeightFormat {
                     t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 12));
                     a3 = FMA ? t.fma(s, a3) : t.mul(s).add(a3);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 288 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                     t = x0.mul(w);
@@ -325,6 +333,7 @@ public final class DenseInt8 implements WeightFormat {
                     t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 16));
                     a4 = FMA ? t.fma(s, a4) : t.mul(s).add(a4);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 352 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                     t = x0.mul(w);
@@ -338,6 +347,7 @@ public final class DenseInt8 implements WeightFormat {
                     t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 20));
                     a5 = FMA ? t.fma(s, a5) : t.mul(s).add(a5);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 416 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                     t = x0.mul(w);
@@ -351,6 +361,7 @@ public final class DenseInt8 implements WeightFormat {
                     t = FMA ? x3.fma(w, t) : x3.mul(w).add(t);
                     s = FloatVector.broadcast(F, Raw.ALL.get(Raw.FLOAT, p + 24));
                     a6 = FMA ? t.fma(s, a6) : t.mul(s).add(a6);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, p + 480 + j, Raw.ORDER);
                     w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                     t = x0.mul(w);
@@ -367,6 +378,7 @@ public final class DenseInt8 implements WeightFormat {
                 }
                 xp += 4 * GROUP;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, Raw.ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, Raw.ORDER);

@@ -11,6 +11,7 @@ import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -211,9 +212,9 @@ final class DenseTiles implements CpuLinear {
             if (dtype == DType.F32) {
                 Kernel.single8(begin, end, xs, distance, alignment, sums);
             } else if (dtype == DType.BF16 && tileRows == 16) {
-                Kernel.bf16By16(begin, end, xs, distance, alignment, sums);
+                Kernel.bf16By16(begin, end, xs, distance, alignment, high, sums);
             } else if (dtype == DType.BF16) {
-                Kernel.bf16By8(begin, end, xs, distance, alignment, sums);
+                Kernel.bf16By8(begin, end, xs, distance, alignment, high, sums);
             } else if (tileRows == 16) {
                 Kernel.f16By16(begin, end, xs, scale, shift, low, high, distance, alignment, sums);
             } else {
@@ -239,8 +240,6 @@ final class DenseTiles implements CpuLinear {
     /// The rows of one tile.
     private static final class Kernel {
         private static final boolean FMA = CompilerHints.fma();
-        /// The bits of the second of two BF16 that lie in an int.
-        private static final int HIGH = 0xffff0000;
 
         private static final VectorSpecies<Short> HALF =
                 VectorSpecies.of(short.class, VectorShape.forBitSize(Math.max(64, F.vectorBitSize() / 2)));
@@ -252,7 +251,7 @@ final class DenseTiles implements CpuLinear {
         private Kernel() {}
 
         /// 16 rows of BF16; the accumulators go to `sums`.
-        static void bf16By16(long begin, long end, long x, long distance, long alignment, long sums) {
+        static void bf16By16(long begin, long end, long x, long distance, long alignment, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -274,94 +273,113 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 1024) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER);
                     long q = p + j;
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 512, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a8 = FMA ? even.fma(w, a8) : even.mul(w).add(a8);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a8 = FMA ? odd.fma(w, a8) : odd.mul(w).add(a8);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 576, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a9 = FMA ? even.fma(w, a9) : even.mul(w).add(a9);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a9 = FMA ? odd.fma(w, a9) : odd.mul(w).add(a9);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 640, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a10 = FMA ? even.fma(w, a10) : even.mul(w).add(a10);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a10 = FMA ? odd.fma(w, a10) : odd.mul(w).add(a10);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 704, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a11 = FMA ? even.fma(w, a11) : even.mul(w).add(a11);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a11 = FMA ? odd.fma(w, a11) : odd.mul(w).add(a11);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 768, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a12 = FMA ? even.fma(w, a12) : even.mul(w).add(a12);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a12 = FMA ? odd.fma(w, a12) : odd.mul(w).add(a12);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 832, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a13 = FMA ? even.fma(w, a13) : even.mul(w).add(a13);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a13 = FMA ? odd.fma(w, a13) : odd.mul(w).add(a13);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 896, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a14 = FMA ? even.fma(w, a14) : even.mul(w).add(a14);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a14 = FMA ? odd.fma(w, a14) : odd.mul(w).add(a14);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 960, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a15 = FMA ? even.fma(w, a15) : even.mul(w).add(a15);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a15 = FMA ? odd.fma(w, a15) : odd.mul(w).add(a15);
                 }
                 xp += 128;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
@@ -414,6 +432,8 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 1024) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
@@ -421,6 +441,7 @@ final class DenseTiles implements CpuLinear {
                     FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER)
                             .mul(scale);
                     long q = p + j;
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -429,6 +450,7 @@ final class DenseTiles implements CpuLinear {
                     a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -437,6 +459,7 @@ final class DenseTiles implements CpuLinear {
                     a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -445,6 +468,7 @@ final class DenseTiles implements CpuLinear {
                     a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -453,6 +477,7 @@ final class DenseTiles implements CpuLinear {
                     a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -461,6 +486,7 @@ final class DenseTiles implements CpuLinear {
                     a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -469,6 +495,7 @@ final class DenseTiles implements CpuLinear {
                     a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -477,6 +504,7 @@ final class DenseTiles implements CpuLinear {
                     a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -485,6 +513,7 @@ final class DenseTiles implements CpuLinear {
                     a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 512, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -493,6 +522,7 @@ final class DenseTiles implements CpuLinear {
                     a8 = FMA ? even.fma(w, a8) : even.mul(w).add(a8);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a8 = FMA ? odd.fma(w, a8) : odd.mul(w).add(a8);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 576, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -501,6 +531,7 @@ final class DenseTiles implements CpuLinear {
                     a9 = FMA ? even.fma(w, a9) : even.mul(w).add(a9);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a9 = FMA ? odd.fma(w, a9) : odd.mul(w).add(a9);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 640, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -509,6 +540,7 @@ final class DenseTiles implements CpuLinear {
                     a10 = FMA ? even.fma(w, a10) : even.mul(w).add(a10);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a10 = FMA ? odd.fma(w, a10) : odd.mul(w).add(a10);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 704, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -517,6 +549,7 @@ final class DenseTiles implements CpuLinear {
                     a11 = FMA ? even.fma(w, a11) : even.mul(w).add(a11);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a11 = FMA ? odd.fma(w, a11) : odd.mul(w).add(a11);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 768, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -525,6 +558,7 @@ final class DenseTiles implements CpuLinear {
                     a12 = FMA ? even.fma(w, a12) : even.mul(w).add(a12);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a12 = FMA ? odd.fma(w, a12) : odd.mul(w).add(a12);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 832, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -533,6 +567,7 @@ final class DenseTiles implements CpuLinear {
                     a13 = FMA ? even.fma(w, a13) : even.mul(w).add(a13);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a13 = FMA ? odd.fma(w, a13) : odd.mul(w).add(a13);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 896, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -541,6 +576,7 @@ final class DenseTiles implements CpuLinear {
                     a14 = FMA ? even.fma(w, a14) : even.mul(w).add(a14);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a14 = FMA ? odd.fma(w, a14) : odd.mul(w).add(a14);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 960, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -552,6 +588,7 @@ final class DenseTiles implements CpuLinear {
                 }
                 xp += 128;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
@@ -572,7 +609,7 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 8 rows of BF16; the accumulators go to `sums`.
-        static void bf16By8(long begin, long end, long x, long distance, long alignment, long sums) {
+        static void bf16By8(long begin, long end, long x, long distance, long alignment, int high, long sums) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -586,54 +623,65 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER);
                     long q = p + j;
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                     a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
-                    w = v.and(HIGH).reinterpretAsFloats();
+                    w = v.and(high).reinterpretAsFloats();
                     a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
                 }
                 xp += 128;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
@@ -670,6 +718,8 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
@@ -677,6 +727,7 @@ final class DenseTiles implements CpuLinear {
                     FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER)
                             .mul(scale);
                     long q = p + j;
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 0, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -685,6 +736,7 @@ final class DenseTiles implements CpuLinear {
                     a0 = FMA ? even.fma(w, a0) : even.mul(w).add(a0);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a0 = FMA ? odd.fma(w, a0) : odd.mul(w).add(a0);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -693,6 +745,7 @@ final class DenseTiles implements CpuLinear {
                     a1 = FMA ? even.fma(w, a1) : even.mul(w).add(a1);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a1 = FMA ? odd.fma(w, a1) : odd.mul(w).add(a1);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 128, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -701,6 +754,7 @@ final class DenseTiles implements CpuLinear {
                     a2 = FMA ? even.fma(w, a2) : even.mul(w).add(a2);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a2 = FMA ? odd.fma(w, a2) : odd.mul(w).add(a2);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 192, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -709,6 +763,7 @@ final class DenseTiles implements CpuLinear {
                     a3 = FMA ? even.fma(w, a3) : even.mul(w).add(a3);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 256, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -717,6 +772,7 @@ final class DenseTiles implements CpuLinear {
                     a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 320, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -725,6 +781,7 @@ final class DenseTiles implements CpuLinear {
                     a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 384, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -733,6 +790,7 @@ final class DenseTiles implements CpuLinear {
                     a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
                     w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                     a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     v = IntVector.fromMemorySegment(I, Raw.ALL, q + 448, ORDER);
                     w = v.lanewise(VectorOperators.LSHL, 16)
                             .lanewise(VectorOperators.ASHR, shift)
@@ -744,6 +802,7 @@ final class DenseTiles implements CpuLinear {
                 }
                 xp += 128;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);
@@ -787,30 +846,41 @@ final class DenseTiles implements CpuLinear {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector w;
                     long q = p + j;
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 0, ORDER);
                     a0 = FMA ? v.fma(w, a0) : v.mul(w).add(a0);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 64, ORDER);
                     a1 = FMA ? v.fma(w, a1) : v.mul(w).add(a1);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 128, ORDER);
                     a2 = FMA ? v.fma(w, a2) : v.mul(w).add(a2);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 192, ORDER);
                     a3 = FMA ? v.fma(w, a3) : v.mul(w).add(a3);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 256, ORDER);
                     a4 = FMA ? v.fma(w, a4) : v.mul(w).add(a4);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 320, ORDER);
                     a5 = FMA ? v.fma(w, a5) : v.mul(w).add(a5);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 384, ORDER);
                     a6 = FMA ? v.fma(w, a6) : v.mul(w).add(a6);
+                    if (Raw.FENCES) VarHandle.acquireFence();
                     w = FloatVector.fromMemorySegment(F, Raw.ALL, q + 448, ORDER);
                     a7 = FMA ? v.fma(w, a7) : v.mul(w).add(a7);
                 }
                 xp += 64;
             }
+            sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, ORDER);
             a1.intoMemorySegment(Raw.ALL, sums + 1 * Sums.STRIDE, ORDER);
             a2.intoMemorySegment(Raw.ALL, sums + 2 * Sums.STRIDE, ORDER);

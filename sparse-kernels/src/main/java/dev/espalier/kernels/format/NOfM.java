@@ -11,6 +11,7 @@ import dev.espalier.tensor.DType;
 import dev.espalier.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.VarHandle;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
@@ -481,12 +482,15 @@ public final class NOfM implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 9 * VECTOR) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
                 FloatVector w;
                 FloatVector t;
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER);
                 t = words.and(3).selectFrom(table).reinterpretAsFloats().mul(scale);
@@ -502,6 +506,7 @@ public final class NOfM implements WeightFormat {
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 16, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 4)
@@ -521,6 +526,7 @@ public final class NOfM implements WeightFormat {
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 32, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 8)
@@ -540,6 +546,7 @@ public final class NOfM implements WeightFormat {
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 48, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 12)
@@ -559,6 +566,7 @@ public final class NOfM implements WeightFormat {
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 64, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 16)
@@ -578,6 +586,7 @@ public final class NOfM implements WeightFormat {
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 80, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 20)
@@ -597,6 +606,7 @@ public final class NOfM implements WeightFormat {
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 96, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 24)
@@ -616,6 +626,7 @@ public final class NOfM implements WeightFormat {
                         .mul(scale);
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 112, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 28)
@@ -638,6 +649,7 @@ public final class NOfM implements WeightFormat {
                 xp += 128;
             }
             // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                     .add(a1)
@@ -657,12 +669,15 @@ public final class NOfM implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 9 * VECTOR) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
                 FloatVector w;
                 FloatVector t;
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER);
                 t = words.and(3).selectFrom(table).reinterpretAsFloats();
@@ -674,6 +689,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = v.and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 16, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 4)
@@ -688,6 +704,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = v.and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 32, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 8)
@@ -702,6 +719,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = v.and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 48, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 12)
@@ -716,6 +734,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = v.and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 64, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 16)
@@ -730,6 +749,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = v.and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 80, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 20)
@@ -744,6 +764,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = v.and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 96, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 24)
@@ -758,6 +779,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = v.and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 112, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 28)
@@ -775,6 +797,7 @@ public final class NOfM implements WeightFormat {
                 xp += 128;
             }
             // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                     .add(a1)
@@ -805,10 +828,14 @@ public final class NOfM implements WeightFormat {
             int mask = (1 << field) - 1;
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                block &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    p &= Raw.ADDRESS;
+                    xp &= Raw.ADDRESS;
                     IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                     IntVector table = IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER);
                     a0 = mac(low(v, shift, low), look(words, table, mask).mul(scale), a0);
@@ -823,6 +850,7 @@ public final class NOfM implements WeightFormat {
                 }
             }
             // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                     .add(a1)
@@ -839,10 +867,14 @@ public final class NOfM implements WeightFormat {
             int mask = (1 << field) - 1;
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                block &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    p &= Raw.ADDRESS;
+                    xp &= Raw.ADDRESS;
                     FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, p, Raw.ORDER);
                     IntVector table = IntVector.fromMemorySegment(I, Raw.ALL, xp, Raw.ORDER);
                     a0 = mac(v, look(words, table, mask), a0);
@@ -854,6 +886,7 @@ public final class NOfM implements WeightFormat {
                     }
                 }
             }
+            result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }
@@ -868,12 +901,15 @@ public final class NOfM implements WeightFormat {
             long xp = x;
             long ahead = 0;
             for (long p = begin; p != end; p += 5 * VECTOR) {
+                p &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
                 FloatVector w;
                 FloatVector t;
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 0, Raw.ORDER);
                 t = words.and(3).selectFrom(table).reinterpretAsFloats();
@@ -898,6 +934,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 32, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 8)
@@ -925,6 +962,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 64, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 16)
@@ -952,6 +990,7 @@ public final class NOfM implements WeightFormat {
                         .reinterpretAsFloats();
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+                if (Raw.FENCES) VarHandle.acquireFence();
                 v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 96, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 24)
@@ -982,6 +1021,7 @@ public final class NOfM implements WeightFormat {
                 xp += 128;
             }
             // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                     .add(a1)
@@ -1010,10 +1050,14 @@ public final class NOfM implements WeightFormat {
             IntVector top = IntVector.broadcast(I, topByte);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                block &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    p &= Raw.ADDRESS;
+                    xp &= Raw.ADDRESS;
                     IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                     a0 = mac(
                             (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0),
@@ -1061,6 +1105,7 @@ public final class NOfM implements WeightFormat {
                 }
             }
             // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                     .add(a1)
@@ -1103,10 +1148,14 @@ public final class NOfM implements WeightFormat {
             IntVector top = IntVector.broadcast(I, topByte);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                block &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    p &= Raw.ADDRESS;
+                    xp &= Raw.ADDRESS;
                     IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                     // A loop, because C2 does not inline four copies of the look-up.
                     for (int up = 24; up >= 0; up -= 8) {
@@ -1123,6 +1172,7 @@ public final class NOfM implements WeightFormat {
                 }
             }
             // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                     .mul(Weights.TOP_BYTE_SCALE)
@@ -1152,10 +1202,14 @@ public final class NOfM implements WeightFormat {
             int mask = (1 << field) - 1;
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                block &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    p &= Raw.ADDRESS;
+                    xp &= Raw.ADDRESS;
                     IntVector v = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                     a0 = mac(
                             low(v, shift, low),
@@ -1180,6 +1234,7 @@ public final class NOfM implements WeightFormat {
                 }
             }
             // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+            result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                     .add(a1)
@@ -1205,10 +1260,14 @@ public final class NOfM implements WeightFormat {
             int mask = (1 << field) - 1;
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
+                block &= Raw.ADDRESS;
+                xp &= Raw.ADDRESS;
                 ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
+                    p &= Raw.ADDRESS;
+                    xp &= Raw.ADDRESS;
                     FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, p, Raw.ORDER);
                     a0 = mac(v, lookWide(words.and(mask), xp, four), a0);
                     words = words.lanewise(VectorOperators.LSHR, field);
@@ -1219,6 +1278,7 @@ public final class NOfM implements WeightFormat {
                     }
                 }
             }
+            result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
             Ahead.keep(ahead);
         }

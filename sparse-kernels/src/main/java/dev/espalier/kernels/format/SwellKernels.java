@@ -4,6 +4,7 @@ import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.invoke.VarHandle;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
@@ -60,8 +61,11 @@ final class SwellKernels {
         FloatVector a3 = FloatVector.zero(F);
         IntVector top = IntVector.broadcast(I, topByte);
         long bp = bases;
+        x &= Raw.ADDRESS;
         long ahead = 0;
         for (long p = begin; p != end; p += 3 * VECTOR) {
+            p &= Raw.ADDRESS;
+            bp &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             long b = Raw.ALL.get(Raw.LONG, bp);
@@ -70,6 +74,7 @@ final class SwellKernels {
             IntVector v;
             FloatVector w;
             FloatVector t;
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 1 * VECTOR, Raw.ORDER);
             t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
@@ -90,6 +95,7 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
@@ -113,6 +119,7 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)
@@ -129,8 +136,11 @@ final class SwellKernels {
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        x &= Raw.ADDRESS;
         long ahead = 0;
         for (long p = begin; p != end; p += 5 * VECTOR) {
+            p &= Raw.ADDRESS;
+            bp &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
@@ -139,6 +149,7 @@ final class SwellKernels {
             bp += 16;
             FloatVector w;
             FloatVector t;
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
             t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
@@ -149,6 +160,7 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             w = v.and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 8)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
@@ -160,6 +172,7 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             w = v.and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
@@ -171,6 +184,7 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             w = v.and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 24)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
@@ -184,6 +198,7 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)
@@ -201,8 +216,11 @@ final class SwellKernels {
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        x &= Raw.ADDRESS;
         long ahead = 0;
         for (long p = begin; p != end; p += 5 * VECTOR) {
+            p &= Raw.ADDRESS;
+            bp &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
@@ -211,6 +229,7 @@ final class SwellKernels {
             bp += 16;
             FloatVector w;
             FloatVector t;
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
             t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats()
@@ -226,6 +245,7 @@ final class SwellKernels {
                     .mul(scale);
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 8)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
@@ -242,6 +262,7 @@ final class SwellKernels {
                     .mul(scale);
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
@@ -258,6 +279,7 @@ final class SwellKernels {
                     .mul(scale);
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 24)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
@@ -276,6 +298,7 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)
@@ -292,8 +315,11 @@ final class SwellKernels {
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        x &= Raw.ADDRESS;
         long ahead = 0;
         for (long p = begin; p != end; p += 9 * VECTOR) {
+            p &= Raw.ADDRESS;
+            bp &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             FloatVector v;
@@ -301,40 +327,48 @@ final class SwellKernels {
             long c = Raw.ALL.get(Raw.LONG, bp + 8);
             bp += 16;
             FloatVector t;
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + VECTOR, Raw.ORDER);
             t = words.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 4)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 16 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 8)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 12)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (b >>> 48), Raw.ORDER))
                     .reinterpretAsFloats();
             a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 20)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 24)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 28)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
@@ -342,6 +376,7 @@ final class SwellKernels {
             a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)
@@ -358,8 +393,11 @@ final class SwellKernels {
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        x &= Raw.ADDRESS;
         long ahead = 0;
         for (long p = begin; p != end; p += 5 * VECTOR) {
+            p &= Raw.ADDRESS;
+            bp &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
@@ -370,6 +408,7 @@ final class SwellKernels {
             FloatVector t;
             IntVector index;
             long at;
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
             at = x + 4 * (b & 0xffff);
             index = words;
@@ -389,6 +428,7 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             w = v.and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
             at = x + 4 * (b >>> 32 & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 8);
@@ -408,6 +448,7 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             w = v.and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
             at = x + 4 * (c & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 16);
@@ -427,6 +468,7 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             w = v.and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
             at = x + 4 * (c >>> 32 & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 24);
@@ -448,6 +490,7 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)
@@ -465,8 +508,11 @@ final class SwellKernels {
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
+        x &= Raw.ADDRESS;
         long ahead = 0;
         for (long p = begin; p != end; p += 5 * VECTOR) {
+            p &= Raw.ADDRESS;
+            bp &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
@@ -477,6 +523,7 @@ final class SwellKernels {
             FloatVector t;
             IntVector index;
             long at;
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + VECTOR, Raw.ORDER);
             at = x + 4 * (b & 0xffff);
             index = words;
@@ -501,6 +548,7 @@ final class SwellKernels {
                     .mul(scale);
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
             at = x + 4 * (b >>> 32 & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 8);
@@ -525,6 +573,7 @@ final class SwellKernels {
                     .mul(scale);
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
             at = x + 4 * (c & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 16);
@@ -549,6 +598,7 @@ final class SwellKernels {
                     .mul(scale);
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
             at = x + 4 * (c >>> 32 & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 24);
@@ -575,6 +625,7 @@ final class SwellKernels {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)

@@ -3,6 +3,7 @@ package dev.espalier.kernels.format;
 import dev.espalier.kernels.cpu.CpuLinear.Input;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
+import java.lang.invoke.VarHandle;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
@@ -46,6 +47,8 @@ final class SwellPairs {
         long at = x;
         long ahead = 0;
         for (long p = begin; p != end; p += 4 * 64) {
+            p &= Raw.ADDRESS;
+            at &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             ShortVector words = ShortVector.fromMemorySegment(S, Raw.ALL, p, Raw.ORDER);
             long moves = words.compare(VectorOperators.LT, (short) 0).toLong();
@@ -61,6 +64,7 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
@@ -74,6 +78,7 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
@@ -87,6 +92,7 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
@@ -96,6 +102,7 @@ final class SwellPairs {
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)
@@ -114,6 +121,8 @@ final class SwellPairs {
         long at = x;
         long ahead = 0;
         for (long p = begin; p != end; p += 4 * 64) {
+            p &= Raw.ADDRESS;
+            at &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             ShortVector words = ShortVector.fromMemorySegment(S, Raw.ALL, p, Raw.ORDER);
             long moves = words.compare(VectorOperators.LT, (short) 0).toLong();
@@ -129,6 +138,7 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16)
                     .or(l.and(LOW))
@@ -151,6 +161,7 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16)
                     .or(l.and(LOW))
@@ -173,6 +184,7 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16)
                     .or(l.and(LOW))
@@ -191,6 +203,7 @@ final class SwellPairs {
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)
@@ -209,6 +222,8 @@ final class SwellPairs {
         long at = x;
         long ahead = 0;
         for (long p = begin; p != end; p += 7 * 64) {
+            p &= Raw.ADDRESS;
+            at &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             ShortVector words = ShortVector.fromMemorySegment(S, Raw.ALL, p, Raw.ORDER);
             long moves = words.compare(VectorOperators.LT, (short) 0).toLong();
@@ -223,9 +238,11 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 128, Raw.ORDER);
             t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
@@ -235,9 +252,11 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 192, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 256, Raw.ORDER);
             t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
@@ -247,14 +266,17 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 320, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 384, Raw.ORDER);
             t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)
@@ -277,6 +299,8 @@ final class SwellPairs {
         long at = x;
         long ahead = 0;
         for (long p = begin; p != end; p += 5 * 64) {
+            p &= Raw.ADDRESS;
+            at &= Raw.ADDRESS;
             ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
             ShortVector words = ShortVector.fromMemorySegment(S, Raw.ALL, p, Raw.ORDER);
             long moves = words.compare(VectorOperators.LT, (short) 0).toLong();
@@ -292,6 +316,7 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
@@ -318,6 +343,7 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
@@ -325,6 +351,7 @@ final class SwellPairs {
             t = h.and(upper).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
+            if (Raw.FENCES) VarHandle.acquireFence();
             words = ShortVector.fromMemorySegment(S, Raw.ALL, p + 64, Raw.ORDER);
             moves = words.compare(VectorOperators.LT, (short) 0).toLong();
             at += moves << 1 & MOVES;
@@ -346,6 +373,7 @@ final class SwellPairs {
                     .reinterpretAsInts();
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
+            if (Raw.FENCES) VarHandle.acquireFence();
             v = IntVector.fromMemorySegment(I, Raw.ALL, p + 256, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
@@ -368,6 +396,7 @@ final class SwellPairs {
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
         }
         // The first receiver is what was loaded: one that the loop carries would be an object in some processes.
+        result &= Raw.ADDRESS;
         a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
         FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                 .add(a1)
