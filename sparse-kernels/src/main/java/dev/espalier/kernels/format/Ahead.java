@@ -14,7 +14,7 @@ final class Ahead {
     private static final int PAGE = 4096;
     private static final int LINE = 64;
     /// What may be read behind the last weight.
-    private static final int SLACK = 3 * PAGE;
+    static final int SLACK = 3 * PAGE;
 
     /// Where [#keep] leaves what nobody reads.
     static long kept;
@@ -27,14 +27,9 @@ final class Ahead {
         return Memory.allocate(bytes + SLACK, arena).asSlice(0, bytes);
     }
 
-    /// Where the page after the next begins, seen from `address`. With the next page bitmask and 2:4 were slower than without;
-    /// with one load a page dense was.
-    static long pageAhead(long address) {
-        return address + 2 * PAGE & -PAGE;
-    }
-
     /// For kernels that load ahead or not, as [AheadChoice] says: what they load at `address` is at `address + distance &
-    /// alignment`, in a page to come or in the line that they are about to read anyway.
+    /// alignment`, at the start of the page after the next or in the line that they are about to read anyway. With the next page
+    /// bitmask and 2:4 were slower than without; with one load a page dense was.
     static long distance(boolean pages) {
         return pages ? 2 * PAGE : 0;
     }

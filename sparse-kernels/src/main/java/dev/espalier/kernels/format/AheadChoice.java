@@ -7,9 +7,6 @@ import java.util.SplittableRandom;
 ///
 /// Both ways are timed, by bytes a nanosecond, over about the last 256 products of each. The slower one is still taken for one
 /// product in 32, drawn at random so that it is not always the same layer's. What is computed is the same either way.
-///
-/// For dense, which gains up to a tenth by it: with the choice in their loops, the kernels of sparse formats lost more than it
-/// brought them (docs/design/formats.md, "Reading ahead").
 final class AheadChoice {
     /// Products of fewer bytes tell of other things.
     static final long LEAST_BYTES = 1 << 18;
@@ -19,8 +16,6 @@ final class AheadChoice {
 
     private static final int MEMORY = 256;
     private static final int TRIALS = 32;
-    private static final ThreadLocal<AheadChoice> OF_THREAD = ThreadLocal.withInitial(AheadChoice::new);
-
     private final SplittableRandom random = new SplittableRandom(1);
     private final double[] bytes = new double[2];
     private final double[] nanos = new double[2];
@@ -36,9 +31,9 @@ final class AheadChoice {
     /// Nothing is known yet: the two ways take turns.
     AheadChoice() {}
 
-    /// What the calling thread knows.
-    static AheadChoice ofThread() {
-        return OF_THREAD.get();
+    /// What each thread knows of the kernels of one format.
+    static ThreadLocal<AheadChoice> perThread() {
+        return ThreadLocal.withInitial(AheadChoice::new);
     }
 
     /// Before a product that reads `bytes` bytes of weights: whether it shall load from the pages to come.

@@ -41,6 +41,8 @@ public final class Bitmask implements WeightFormat {
     private static final int FEW_TOKENS = 6;
 
     private static final int BLOCK = 8;
+    /// Rows of a block whose values are one stream.
+    private static final int HALF_BLOCK = BLOCK / 2;
     private static final int GROUP = 32;
     /// Groups between two entries of the offset table, so that a panel finds its values.
     private static final int GROUPS_A_START = 8;
@@ -74,6 +76,8 @@ public final class Bitmask implements WeightFormat {
 
     /// The packed matrix.
     private static final class Packed implements CpuLinear, Strips.Matrix {
+        private static final ThreadLocal<AheadChoice> AHEAD = AheadChoice.perThread();
+
         private final Arena arena = Arena.ofShared();
         private final DType dtype;
         private final int rows;
@@ -86,8 +90,7 @@ public final class Bitmask implements WeightFormat {
         private final int stripStarts;
         private final long nonZeros;
         private final long masks;
-        private final long values;
-        /// Addresses of the values of group 8 i of each strip of each block.
+        /// Addresses of the values of group 8 i of each strip of each block, for its first four rows and for its last.
         private final long[] starts;
 
         Packed(Tensor dense) {
@@ -101,14 +104,18 @@ public final class Bitmask implements WeightFormat {
             int blocks = Math.ceilDiv(rows, BLOCK);
             masks = Memory.allocate(Math.max(1, 4L * BLOCK * blocks * groups), arena)
                     .address();
-            nonZeros = writeMasks(dense);
-            values = Ahead.allocate(nonZeros * dtype.bytes() + 64, arena).address();
-            starts = new long[strips.units() * stripStarts];
-            writeValues(dense);
+            long[] counts = writeMasks(dense);
+            nonZeros = counts[0] + counts[1];
+            starts = new long[2 * strips.units() * stripStarts];
+            for (int half = 0; half < 2; half++) {
+                long bytes = counts[half] * dtype.bytes() + 64;
+                writeValues(dense, half, Ahead.allocate(bytes, arena).address());
+            }
         }
 
-        private long writeMasks(Tensor dense) {
-            long count = 0;
+        /// Returns how many weights the blocks' first four rows keep, and how many their last four.
+        private long[] writeMasks(Tensor dense) {
+            long[] counts = new long[2];
             for (int row = 0; row < rows; row++) {
                 for (int group = 0; group < groups; group++) {
                     long index = (long) row * columns + (long) group * GROUP;
@@ -117,28 +124,29 @@ public final class Bitmask implements WeightFormat {
                         word |= (Weights.bits(dtype, dense.segment(), index + c) == 0 ? 0 : 1) << c;
                     }
                     Raw.ALL.set(Raw.INT, mask(row, group), word);
-                    count += Integer.bitCount(word);
+                    counts[row % BLOCK / HALF_BLOCK] += Integer.bitCount(word);
                 }
             }
-            return count;
+            return counts;
         }
 
-        private void writeValues(Tensor dense) {
+        /// Writes the values of half of each block's rows from `values` on.
+        private void writeValues(Tensor dense, int half, long values) {
             long[] at = {values};
             strips.forEach((index, block, strip) -> {
                 for (int group = 0; group < groups(strip); group++) {
                     if (group % GROUPS_A_START == 0) {
-                        starts[index * stripStarts + group / GROUPS_A_START] = at[0];
+                        starts[2 * (index * stripStarts + group / GROUPS_A_START) + half] = at[0];
                     }
-                    at[0] = writeValues(dense, block, strip * stripGroups + group, at[0]);
+                    at[0] = writeGroup(dense, block + half * HALF_BLOCK, strip * stripGroups + group, at[0]);
                 }
             });
         }
 
-        /// Writes one group's values from `to` on; returns where the next ones begin.
-        private long writeValues(Tensor dense, int block, int group, long to) {
+        /// Writes what four rows from `first` on keep of one group, from `to` on; returns where the next ones begin.
+        private long writeGroup(Tensor dense, int first, int group, long to) {
             long at = to;
-            for (int row = block; row < block + BLOCK; row++) {
+            for (int row = first; row < first + HALF_BLOCK; row++) {
                 long index = (long) row * columns + (long) group * GROUP;
                 for (int m = Raw.ALL.get(Raw.INT, mask(row, group)); m != 0; m &= m - 1) {
                     int bits = Weights.bits(dtype, dense.segment(), index + Integer.numberOfTrailingZeros(m));
@@ -158,10 +166,11 @@ public final class Bitmask implements WeightFormat {
             return masks + 4L * (strips.index(row, group, stripGroups, groups) * BLOCK + row % BLOCK);
         }
 
-        /// The address of the values of a group whose number in its strip is a multiple of [#GROUPS_A_START].
-        private long start(int row, int group) {
+        /// The address of what a half of a block's rows keep of a group, whose number in its strip is a multiple of
+        /// [#GROUPS_A_START].
+        private long start(int row, int group, int half) {
             int strip = group / stripGroups;
-            return starts[strips.index(row, strip) * stripStarts + group % stripGroups / GROUPS_A_START];
+            return starts[2 * (strips.index(row, strip) * stripStarts + group % stripGroups / GROUPS_A_START) + half];
         }
 
         @Override
@@ -205,6 +214,11 @@ public final class Bitmask implements WeightFormat {
         }
 
         @Override
+        public AheadChoice ahead() {
+            return AHEAD.get();
+        }
+
+        @Override
         public int grain() {
             return BLOCK;
         }
@@ -226,7 +240,7 @@ public final class Bitmask implements WeightFormat {
         }
 
         @Override
-        public void multiplyStrip(int strip, int from, int to, long x, long y) {
+        public void multiplyStrip(int strip, int from, int to, long x, long y, boolean pages) {
             long sums = Sums.scratch();
             float scale = Weights.scale(dtype);
             long begin = mask(from, strip * stripGroups);
@@ -234,37 +248,38 @@ public final class Bitmask implements WeightFormat {
             for (int row = from; row < to; row += BLOCK) {
                 int count = Math.min(BLOCK, to - row);
                 long end = begin + 4L * BLOCK * groups(strip);
-                long value = starts[index * stripStarts];
+                long first = starts[2 * index * stripStarts];
+                long last = starts[2 * index * stripStarts + 1];
                 if (Kernel.EXPANDS) {
-                    run(begin, end, value, x, sums);
+                    run(begin, end, first, last, x, sums, pages);
                     Sums.fold(sums, count, scale, strip > 0, y + 4L * row);
                 } else {
-                    scalar(begin, end, value, x, strip > 0, y + 4L * row, count);
+                    scalar(begin, end, first, last, x, strip > 0, y + 4L * row, count);
                 }
                 begin = end;
                 index++;
             }
         }
 
-        private void run(long begin, long end, long value, long x, long sums) {
+        private void run(long begin, long end, long first, long last, long x, long sums, boolean pages) {
             int shift = Weights.shift(dtype);
             int low = Weights.lowMask(dtype);
             int high = Weights.highMask(dtype);
             float scale = Weights.scale(dtype);
             if (dtype == DType.F32) {
-                Kernel.narrow32(begin, end, value, x, sums);
+                Kernel.narrow32(begin, end, first, last, x, sums, pages);
             } else if (!Kernel.WIDE) {
-                Kernel.narrow16(begin, end, value, x, scale, shift, low, sums);
+                Kernel.narrow16(begin, end, first, last, x, scale, shift, low, sums, pages);
             } else if (dtype == DType.BF16) {
-                Kernel.bf16(begin, end, value, x, high, sums);
+                Kernel.bf16(begin, end, first, last, x, high, sums, pages);
             } else {
-                Kernel.f16(begin, end, value, x, scale, shift, low, high, sums);
+                Kernel.f16(begin, end, first, last, x, scale, shift, low, high, sums, pages);
             }
         }
 
         /// The same without vectors.
-        private void scalar(long begin, long end, long value, long x, boolean more, long y, int count) {
-            long at = value;
+        private void scalar(long begin, long end, long first, long last, long x, boolean more, long y, int count) {
+            long[] at = {first, last};
             long group = x;
             float[] sums = new float[BLOCK];
             for (long p = begin; p != end; p += 4 * BLOCK) {
@@ -272,8 +287,8 @@ public final class Bitmask implements WeightFormat {
                     float sum = sums[row];
                     for (int m = Raw.ALL.get(Raw.INT, p + 4L * row); m != 0; m &= m - 1) {
                         float input = Raw.ALL.get(Raw.FLOAT, group + 4L * Integer.numberOfTrailingZeros(m));
-                        sum += Weights.value(dtype, at) * input;
-                        at += dtype.bytes();
+                        sum += Weights.value(dtype, at[row / HALF_BLOCK]) * input;
+                        at[row / HALF_BLOCK] += dtype.bytes();
                     }
                     sums[row] = sum;
                 }
@@ -298,30 +313,37 @@ public final class Bitmask implements WeightFormat {
         /// `count` groups of a strip from `first` on, of the block of `row`.
         private void expand(int row, int first, int count, long to, int stride) {
             int anchor = first / GROUPS_A_START * GROUPS_A_START;
-            long begin = mask(row, first);
-            long skip = 0;
-            for (long p = mask(row, anchor); p != begin; p += 4) {
-                skip += Integer.bitCount(Raw.ALL.get(Raw.INT, p));
-            }
-            long at = start(row, anchor) + skip * dtype.bytes();
-            if (Kernel.WIDE && dtype != DType.F32) {
-                float scale = Weights.scale(dtype);
-                int shift = Weights.shift(dtype);
-                int low = Weights.lowMask(dtype);
-                Kernel.panel16(begin, begin + 4L * BLOCK * count, at, to, 4L * stride, scale * scale, shift, low);
-            } else {
-                panel(begin, count, at, to, stride);
+            for (int half = 0; half < 2; half++) {
+                long above = 4L * HALF_BLOCK * half;
+                long begin = mask(row, first) + above;
+                long skip = 0;
+                for (long p = mask(row, anchor) + above; p != begin; p += 4 * BLOCK) {
+                    for (int r = 0; r < HALF_BLOCK; r++) {
+                        skip += Integer.bitCount(Raw.ALL.get(Raw.INT, p + 4L * r));
+                    }
+                }
+                long at = start(row, anchor, half) + skip * dtype.bytes();
+                long target = to + above * stride;
+                if (Kernel.WIDE && dtype != DType.F32) {
+                    float scale = Weights.scale(dtype);
+                    int shift = Weights.shift(dtype);
+                    int low = Weights.lowMask(dtype);
+                    long end = begin + 4L * BLOCK * count;
+                    Kernel.panel16(begin, end, at, target, 4L * stride, scale * scale, shift, low);
+                } else {
+                    panel(begin, count, at, target, stride);
+                }
             }
         }
 
-        /// One block's part of a panel without vectors.
+        /// Half of a block's rows without vectors.
         private void panel(long mask, int count, long value, long target, int stride) {
             long at = value;
-            for (int row = 0; row < BLOCK; row++) {
+            for (int row = 0; row < HALF_BLOCK; row++) {
                 Raw.ALL.asSlice(target + 4L * row * stride, 4L * GROUP * count).fill((byte) 0);
             }
             for (int group = 0; group < count; group++) {
-                for (int row = 0; row < BLOCK; row++) {
+                for (int row = 0; row < HALF_BLOCK; row++) {
                     for (int m = Raw.ALL.get(Raw.INT, mask + 4L * ((long) group * BLOCK + row)); m != 0; m &= m - 1) {
                         long column = (long) group * GROUP + Integer.numberOfTrailingZeros(m);
                         Raw.ALL.set(Raw.FLOAT, target + 4L * ((long) row * stride + column), Weights.value(dtype, at));
@@ -361,7 +383,7 @@ public final class Bitmask implements WeightFormat {
         private Kernel() {}
 
         /// 16 lanes, BF16: its bits are the upper half of the float32.
-        static void bf16(long masks, long end, long values, long x, int high, long sums) {
+        static void bf16(long masks, long end, long values, long others, long x, int high, long sums, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -371,15 +393,20 @@ public final class Bitmask implements WeightFormat {
             FloatVector a6 = FloatVector.zero(F);
             FloatVector a7 = FloatVector.zero(F);
             long vp = values;
+            long wp = others;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
                 vp &= Raw.ADDRESS;
-                // What lies between here and a row's values: no load waits for more than the masks.
+                wp &= Raw.ADDRESS;
+                // What lies between a stream's place and a row's values: no load waits for more than the masks.
                 int before = 0;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
+                int behind = 0;
+                ahead ^= Raw.ALL.get(Raw.LONG, (vp + distance & alignment) & Raw.ADDRESS);
                 FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER);
                 xp += 4 * GROUP;
@@ -426,43 +453,44 @@ public final class Bitmask implements WeightFormat {
                 a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 16);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                before += Integer.bitCount((int) m);
+                behind += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a4 = FMA ? even.fma(w, a4) : even.mul(w).add(a4);
                 w = v.and(high).reinterpretAsFloats();
                 a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                before += Integer.bitCount((int) (m >>> 32));
+                behind += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a5 = FMA ? even.fma(w, a5) : even.mul(w).add(a5);
                 w = v.and(high).reinterpretAsFloats();
                 a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 24);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                before += Integer.bitCount((int) m);
+                behind += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a6 = FMA ? even.fma(w, a6) : even.mul(w).add(a6);
                 w = v.and(high).reinterpretAsFloats();
                 a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                before += Integer.bitCount((int) (m >>> 32));
+                behind += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
                 a7 = FMA ? even.fma(w, a7) : even.mul(w).add(a7);
                 w = v.and(high).reinterpretAsFloats();
                 a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
                 vp += 2L * before;
+                wp += 2L * behind;
             }
             sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
@@ -478,7 +506,17 @@ public final class Bitmask implements WeightFormat {
 
         /// 16 lanes, F16: see [Weights].
         static void f16(
-                long masks, long end, long values, long x, float scale, int shift, int low, int high, long sums) {
+                long masks,
+                long end,
+                long values,
+                long others,
+                long x,
+                float scale,
+                int shift,
+                int low,
+                int high,
+                long sums,
+                boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -488,15 +526,20 @@ public final class Bitmask implements WeightFormat {
             FloatVector a6 = FloatVector.zero(F);
             FloatVector a7 = FloatVector.zero(F);
             long vp = values;
+            long wp = others;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
                 vp &= Raw.ADDRESS;
-                // What lies between here and a row's values: no load waits for more than the masks.
+                wp &= Raw.ADDRESS;
+                // What lies between a stream's place and a row's values: no load waits for more than the masks.
                 int before = 0;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
+                int behind = 0;
+                ahead ^= Raw.ALL.get(Raw.LONG, (vp + distance & alignment) & Raw.ADDRESS);
                 FloatVector even =
                         FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
                 FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER)
@@ -557,10 +600,10 @@ public final class Bitmask implements WeightFormat {
                 a3 = FMA ? odd.fma(w, a3) : odd.mul(w).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 16);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                before += Integer.bitCount((int) m);
+                behind += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -569,10 +612,10 @@ public final class Bitmask implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a4 = FMA ? odd.fma(w, a4) : odd.mul(w).add(a4);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                before += Integer.bitCount((int) (m >>> 32));
+                behind += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -582,10 +625,10 @@ public final class Bitmask implements WeightFormat {
                 a5 = FMA ? odd.fma(w, a5) : odd.mul(w).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 24);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m & 0xffffffffL))
                         .reinterpretAsInts();
-                before += Integer.bitCount((int) m);
+                behind += Integer.bitCount((int) m);
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -594,10 +637,10 @@ public final class Bitmask implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a6 = FMA ? odd.fma(w, a6) : odd.mul(w).add(a6);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ShortVector.fromMemorySegment(S, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ShortVector.fromMemorySegment(S, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(S, m >>> 32))
                         .reinterpretAsInts();
-                before += Integer.bitCount((int) (m >>> 32));
+                behind += Integer.bitCount((int) (m >>> 32));
                 w = v.lanewise(VectorOperators.LSHL, 16)
                         .lanewise(VectorOperators.ASHR, shift)
                         .and(low)
@@ -606,6 +649,7 @@ public final class Bitmask implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a7 = FMA ? odd.fma(w, a7) : odd.mul(w).add(a7);
                 vp += 2L * before;
+                wp += 2L * behind;
             }
             sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
@@ -619,7 +663,17 @@ public final class Bitmask implements WeightFormat {
             Ahead.keep(ahead);
         }
 
-        static void narrow16(long masks, long end, long values, long x, float scale, int shift, int low, long sums) {
+        static void narrow16(
+                long masks,
+                long end,
+                long values,
+                long others,
+                long x,
+                float scale,
+                int shift,
+                int low,
+                long sums,
+                boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -629,15 +683,20 @@ public final class Bitmask implements WeightFormat {
             FloatVector a6 = FloatVector.zero(F);
             FloatVector a7 = FloatVector.zero(F);
             long vp = values;
+            long wp = others;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
                 vp &= Raw.ADDRESS;
-                // What lies between here and a row's values: no load waits for more than the masks.
+                wp &= Raw.ADDRESS;
+                // What lies between a stream's place and a row's values: no load waits for more than the masks.
                 int before = 0;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
+                int behind = 0;
+                ahead ^= Raw.ALL.get(Raw.LONG, (vp + distance & alignment) & Raw.ADDRESS);
                 FloatVector x0 =
                         FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER).mul(scale);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER)
@@ -863,7 +922,7 @@ public final class Bitmask implements WeightFormat {
                 s = m & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
                 v = ((IntVector) ShortVector.fromMemorySegment(
-                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                        HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -871,11 +930,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a4 = FMA ? x0.fma(w, a4) : x0.mul(w).add(a4);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
                 v = ((IntVector) ShortVector.fromMemorySegment(
-                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                        HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -883,12 +942,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a4 = FMA ? x1.fma(w, a4) : x1.mul(w).add(a4);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     v = ((IntVector) ShortVector.fromMemorySegment(
-                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                            HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -896,11 +955,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a4 = FMA ? x2.fma(w, a4) : x2.mul(w).add(a4);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     v = ((IntVector) ShortVector.fromMemorySegment(
-                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                            HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -908,13 +967,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a4 = FMA ? x3.fma(w, a4) : x3.mul(w).add(a4);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 20);
                 s = m & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
                 v = ((IntVector) ShortVector.fromMemorySegment(
-                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                        HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -922,11 +981,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a5 = FMA ? x0.fma(w, a5) : x0.mul(w).add(a5);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
                 v = ((IntVector) ShortVector.fromMemorySegment(
-                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                        HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -934,12 +993,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a5 = FMA ? x1.fma(w, a5) : x1.mul(w).add(a5);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     v = ((IntVector) ShortVector.fromMemorySegment(
-                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                            HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -947,11 +1006,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a5 = FMA ? x2.fma(w, a5) : x2.mul(w).add(a5);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     v = ((IntVector) ShortVector.fromMemorySegment(
-                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                            HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -959,13 +1018,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a5 = FMA ? x3.fma(w, a5) : x3.mul(w).add(a5);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 24);
                 s = m & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
                 v = ((IntVector) ShortVector.fromMemorySegment(
-                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                        HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -973,11 +1032,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a6 = FMA ? x0.fma(w, a6) : x0.mul(w).add(a6);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
                 v = ((IntVector) ShortVector.fromMemorySegment(
-                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                        HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -985,12 +1044,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a6 = FMA ? x1.fma(w, a6) : x1.mul(w).add(a6);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     v = ((IntVector) ShortVector.fromMemorySegment(
-                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                            HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -998,11 +1057,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a6 = FMA ? x2.fma(w, a6) : x2.mul(w).add(a6);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     v = ((IntVector) ShortVector.fromMemorySegment(
-                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                            HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -1010,13 +1069,13 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a6 = FMA ? x3.fma(w, a6) : x3.mul(w).add(a6);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 28);
                 s = m & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
                 v = ((IntVector) ShortVector.fromMemorySegment(
-                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                        HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -1024,11 +1083,11 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a7 = FMA ? x0.fma(w, a7) : x0.mul(w).add(a7);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
                 v = ((IntVector) ShortVector.fromMemorySegment(
-                                        HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                        HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                         .expand(VectorMask.fromLong(I, s));
                 w = v.lanewise(VectorOperators.LSHL, 16)
@@ -1036,12 +1095,12 @@ public final class Bitmask implements WeightFormat {
                         .and(low)
                         .reinterpretAsFloats();
                 a7 = FMA ? x1.fma(w, a7) : x1.mul(w).add(a7);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     v = ((IntVector) ShortVector.fromMemorySegment(
-                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                            HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -1049,11 +1108,11 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a7 = FMA ? x2.fma(w, a7) : x2.mul(w).add(a7);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     v = ((IntVector) ShortVector.fromMemorySegment(
-                                            HALF, Raw.ALL, vp + 2L * (before & Raw.UNSIGNED), Raw.ORDER)
+                                            HALF, Raw.ALL, wp + 2L * (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
                             .expand(VectorMask.fromLong(I, s));
                     w = v.lanewise(VectorOperators.LSHL, 16)
@@ -1061,9 +1120,10 @@ public final class Bitmask implements WeightFormat {
                             .and(low)
                             .reinterpretAsFloats();
                     a7 = FMA ? x3.fma(w, a7) : x3.mul(w).add(a7);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 vp += 2L * before;
+                wp += 2L * behind;
             }
             sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
@@ -1077,7 +1137,7 @@ public final class Bitmask implements WeightFormat {
             Ahead.keep(ahead);
         }
 
-        static void narrow32(long masks, long end, long values, long x, long sums) {
+        static void narrow32(long masks, long end, long values, long others, long x, long sums, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -1087,15 +1147,20 @@ public final class Bitmask implements WeightFormat {
             FloatVector a6 = FloatVector.zero(F);
             FloatVector a7 = FloatVector.zero(F);
             long vp = values;
+            long wp = others;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = masks; p != end; p += 4 * BLOCK) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
                 vp &= Raw.ADDRESS;
-                // What lies between here and a row's values: no load waits for more than the masks.
+                wp &= Raw.ADDRESS;
+                // What lies between a stream's place and a row's values: no load waits for more than the masks.
                 int before = 0;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
+                int behind = 0;
+                ahead ^= Raw.ALL.get(Raw.LONG, (vp + distance & alignment) & Raw.ADDRESS);
                 FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * LANES, Raw.ORDER);
                 FloatVector x2 = x0;
@@ -1219,112 +1284,113 @@ public final class Bitmask implements WeightFormat {
                 m = Raw.ALL.get(Raw.INT, p + 16);
                 s = m & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(F, s));
                 a4 = FMA ? x0.fma(w, a4) : x0.mul(w).add(a4);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(F, s));
                 a4 = FMA ? x1.fma(w, a4) : x1.mul(w).add(a4);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                             .expand(VectorMask.fromLong(F, s));
                     a4 = FMA ? x2.fma(w, a4) : x2.mul(w).add(a4);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                             .expand(VectorMask.fromLong(F, s));
                     a4 = FMA ? x3.fma(w, a4) : x3.mul(w).add(a4);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 20);
                 s = m & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(F, s));
                 a5 = FMA ? x0.fma(w, a5) : x0.mul(w).add(a5);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(F, s));
                 a5 = FMA ? x1.fma(w, a5) : x1.mul(w).add(a5);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                             .expand(VectorMask.fromLong(F, s));
                     a5 = FMA ? x2.fma(w, a5) : x2.mul(w).add(a5);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                             .expand(VectorMask.fromLong(F, s));
                     a5 = FMA ? x3.fma(w, a5) : x3.mul(w).add(a5);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 24);
                 s = m & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(F, s));
                 a6 = FMA ? x0.fma(w, a6) : x0.mul(w).add(a6);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(F, s));
                 a6 = FMA ? x1.fma(w, a6) : x1.mul(w).add(a6);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                             .expand(VectorMask.fromLong(F, s));
                     a6 = FMA ? x2.fma(w, a6) : x2.mul(w).add(a6);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                             .expand(VectorMask.fromLong(F, s));
                     a6 = FMA ? x3.fma(w, a6) : x3.mul(w).add(a6);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.INT, p + 28);
                 s = m & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(F, s));
                 a7 = FMA ? x0.fma(w, a7) : x0.mul(w).add(a7);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 s = m >>> 1 * LANES & LANE_BITS;
                 if (Raw.FENCES) VarHandle.acquireFence();
-                w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(F, s));
                 a7 = FMA ? x1.fma(w, a7) : x1.mul(w).add(a7);
-                before += Integer.bitCount(s);
+                behind += Integer.bitCount(s);
                 if (LANES == 8) {
                     s = m >>> 2 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                             .expand(VectorMask.fromLong(F, s));
                     a7 = FMA ? x2.fma(w, a7) : x2.mul(w).add(a7);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                     s = m >>> 3 * LANES & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
-                    w = FloatVector.fromMemorySegment(F, Raw.ALL, vp + 4L * (before & Raw.UNSIGNED), Raw.ORDER)
+                    w = FloatVector.fromMemorySegment(F, Raw.ALL, wp + 4L * (behind & Raw.UNSIGNED), Raw.ORDER)
                             .expand(VectorMask.fromLong(F, s));
                     a7 = FMA ? x3.fma(w, a7) : x3.mul(w).add(a7);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 vp += 4L * before;
+                wp += 4L * behind;
             }
             sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
@@ -1338,7 +1404,7 @@ public final class Bitmask implements WeightFormat {
             Ahead.keep(ahead);
         }
 
-        /// Masks from `masks` to `end` as float32, a group's 8 rows `stride` bytes apart.
+        /// Masks from `masks` to `end` as float32, of each group four rows, `stride` bytes apart.
         static void panel16(
                 long masks, long end, long values, long target, long stride, float scale, int shift, int low) {
             long vp = values;
@@ -1347,7 +1413,7 @@ public final class Bitmask implements WeightFormat {
                 p &= Raw.ADDRESS;
                 vp &= Raw.ADDRESS;
                 long at = to;
-                for (int row = 0; row < BLOCK; row++) {
+                for (int row = 0; row < HALF_BLOCK; row++) {
                     int m = Raw.ALL.get(Raw.INT, p + 4L * row);
                     ShortVector v = ShortVector.fromMemorySegment(S, Raw.ALL, vp, Raw.ORDER)
                             .expand(VectorMask.fromLong(S, m & 0xffffffffL));

@@ -42,6 +42,8 @@ public final class BitmaskInt8 implements WeightFormat {
     private static final int FEW_TOKENS = 6;
 
     private static final int BLOCK = 8;
+    /// Rows of a block whose values are one stream.
+    private static final int HALF_BLOCK = BLOCK / 2;
     private static final int GROUP = 64;
     private static final long MASK_BYTES = 8;
     /// Groups between two entries of the offset table, so that a panel finds its values.
@@ -83,6 +85,8 @@ public final class BitmaskInt8 implements WeightFormat {
 
     /// The packed matrix.
     private static final class Packed implements CpuLinear, Strips.Matrix {
+        private static final ThreadLocal<AheadChoice> AHEAD = AheadChoice.perThread();
+
         private final Arena arena = Arena.ofShared();
         private final int rows;
         private final int columns;
@@ -94,9 +98,8 @@ public final class BitmaskInt8 implements WeightFormat {
         private final int stripStarts;
         private final long nonZeros;
         private final long masks;
-        private final long values;
         private final float[] scales;
-        /// Addresses of the values of group 4 i of each strip of each block.
+        /// Addresses of the values of group 4 i of each strip of each block, for its first four rows and for its last.
         private final long[] starts;
 
         Packed(Int8 weights) {
@@ -111,14 +114,18 @@ public final class BitmaskInt8 implements WeightFormat {
             int blocks = Math.ceilDiv(rows, BLOCK);
             masks = Memory.allocate(Math.max(1, MASK_BYTES * BLOCK * blocks * groups), arena)
                     .address();
-            nonZeros = writeMasks(bytes);
-            values = Ahead.allocate(nonZeros + 64, arena).address();
-            starts = new long[strips.units() * stripStarts];
-            writeValues(bytes);
+            long[] counts = writeMasks(bytes);
+            nonZeros = counts[0] + counts[1];
+            starts = new long[2 * strips.units() * stripStarts];
+            for (int half = 0; half < 2; half++) {
+                long values = Ahead.allocate(counts[half] + 64, arena).address();
+                writeValues(bytes, half, values);
+            }
         }
 
-        private long writeMasks(Tensor bytes) {
-            long count = 0;
+        /// Returns how many weights the blocks' first four rows keep, and how many their last four.
+        private long[] writeMasks(Tensor bytes) {
+            long[] counts = new long[2];
             for (int row = 0; row < rows; row++) {
                 for (int group = 0; group < groups; group++) {
                     long index = (long) row * columns + (long) group * GROUP;
@@ -127,28 +134,29 @@ public final class BitmaskInt8 implements WeightFormat {
                         word |= (bytes.segment().get(ValueLayout.JAVA_BYTE, index + c) == 0 ? 0L : 1L) << c;
                     }
                     Raw.ALL.set(Raw.LONG, mask(row, group), word);
-                    count += Long.bitCount(word);
+                    counts[row % BLOCK / HALF_BLOCK] += Long.bitCount(word);
                 }
             }
-            return count;
+            return counts;
         }
 
-        private void writeValues(Tensor bytes) {
+        /// Writes the values of half of each block's rows from `values` on.
+        private void writeValues(Tensor bytes, int half, long values) {
             long[] at = {values};
             strips.forEach((index, block, strip) -> {
                 for (int group = 0; group < groups(strip); group++) {
                     if (group % GROUPS_A_START == 0) {
-                        starts[index * stripStarts + group / GROUPS_A_START] = at[0];
+                        starts[2 * (index * stripStarts + group / GROUPS_A_START) + half] = at[0];
                     }
-                    at[0] = writeValues(bytes, block, strip * stripGroups + group, at[0]);
+                    at[0] = writeGroup(bytes, block + half * HALF_BLOCK, strip * stripGroups + group, at[0]);
                 }
             });
         }
 
-        /// Writes one group's values from `to` on; returns where the next ones begin.
-        private long writeValues(Tensor bytes, int block, int group, long to) {
+        /// Writes what four rows from `first` on keep of one group, from `to` on; returns where the next ones begin.
+        private long writeGroup(Tensor bytes, int first, int group, long to) {
             long at = to;
-            for (int row = block; row < block + BLOCK; row++) {
+            for (int row = first; row < first + HALF_BLOCK; row++) {
                 long index = (long) row * columns + (long) group * GROUP;
                 for (long m = Raw.ALL.get(Raw.LONG, mask(row, group)); m != 0; m &= m - 1) {
                     byte value = bytes.segment().get(ValueLayout.JAVA_BYTE, index + Long.numberOfTrailingZeros(m));
@@ -167,10 +175,11 @@ public final class BitmaskInt8 implements WeightFormat {
             return masks + MASK_BYTES * (strips.index(row, group, stripGroups, groups) * BLOCK + row % BLOCK);
         }
 
-        /// The address of the values of a group whose number in its strip is a multiple of [#GROUPS_A_START].
-        private long start(int row, int group) {
+        /// The address of what a half of a block's rows keep of a group, whose number in its strip is a multiple of
+        /// [#GROUPS_A_START].
+        private long start(int row, int group, int half) {
             int strip = group / stripGroups;
-            return starts[strips.index(row, strip) * stripStarts + group % stripGroups / GROUPS_A_START];
+            return starts[2 * (strips.index(row, strip) * stripStarts + group % stripGroups / GROUPS_A_START) + half];
         }
 
         @Override
@@ -214,6 +223,11 @@ public final class BitmaskInt8 implements WeightFormat {
         }
 
         @Override
+        public AheadChoice ahead() {
+            return AHEAD.get();
+        }
+
+        @Override
         public int grain() {
             return BLOCK;
         }
@@ -239,7 +253,7 @@ public final class BitmaskInt8 implements WeightFormat {
 
         /// Without the rows' scales.
         @Override
-        public void multiplyStrip(int strip, int from, int to, long x, long y) {
+        public void multiplyStrip(int strip, int from, int to, long x, long y, boolean pages) {
             long sums = Sums.scratch();
             float scale = Kernel.WIDE ? Weights.TOP_BYTE_SCALE : 1f;
             long begin = mask(from, strip * stripGroups);
@@ -247,29 +261,31 @@ public final class BitmaskInt8 implements WeightFormat {
             for (int row = from; row < to; row += BLOCK) {
                 int count = Math.min(BLOCK, to - row);
                 long end = begin + MASK_BYTES * BLOCK * groups(strip);
-                long value = starts[index * stripStarts];
+                long first = starts[2 * index * stripStarts];
+                long last = starts[2 * index * stripStarts + 1];
                 if (Kernel.EXPANDS) {
-                    run(begin, end, value, x, sums);
+                    run(begin, end, first, last, x, sums, pages);
                     Sums.fold(sums, count, scale, strip > 0, y + 4L * row);
                 } else {
-                    scalar(begin, end, value, x, strip > 0, y + 4L * row, count);
+                    scalar(begin, end, first, last, x, strip > 0, y + 4L * row, count);
                 }
                 begin = end;
                 index++;
             }
         }
 
-        private static void run(long begin, long end, long value, long x, long sums) {
+        private static void run(long begin, long end, long first, long last, long x, long sums, boolean pages) {
             if (Kernel.WIDE) {
-                Kernel.wide(begin, end, value, x, Weights.TOP_BYTE, sums);
+                Kernel.wide(begin, end, first, last, x, Weights.TOP_BYTE, sums, pages);
             } else {
-                Kernel.narrow(begin, end, value, x, sums);
+                Kernel.narrow(begin, end, first, last, x, sums, pages);
             }
         }
 
         /// The same without vectors.
-        private static void scalar(long begin, long end, long value, long x, boolean more, long y, int count) {
-            long at = value;
+        private static void scalar(
+                long begin, long end, long first, long last, long x, boolean more, long y, int count) {
+            long[] at = {first, last};
             long group = x;
             float[] sums = new float[BLOCK];
             for (long p = begin; p != end; p += MASK_BYTES * BLOCK) {
@@ -277,7 +293,7 @@ public final class BitmaskInt8 implements WeightFormat {
                     float sum = sums[row];
                     for (long m = Raw.ALL.get(Raw.LONG, p + MASK_BYTES * row); m != 0; m &= m - 1) {
                         float input = Raw.ALL.get(Raw.FLOAT, group + 4L * Long.numberOfTrailingZeros(m));
-                        sum += Raw.ALL.get(ValueLayout.JAVA_BYTE, at++) * input;
+                        sum += Raw.ALL.get(ValueLayout.JAVA_BYTE, at[row / HALF_BLOCK]++) * input;
                     }
                     sums[row] = sum;
                 }
@@ -302,23 +318,21 @@ public final class BitmaskInt8 implements WeightFormat {
         /// Groups `first` to `last` of a strip, of the block of `row`.
         private void expand(int row, int first, int last, long target, int stride) {
             int anchor = first / GROUPS_A_START * GROUPS_A_START;
-            long masks = mask(row, first);
-            long at = start(row, anchor);
-            for (long p = mask(row, anchor); p != masks; p += MASK_BYTES) {
-                at += Long.bitCount(Raw.ALL.get(Raw.LONG, p));
-            }
-            for (int group = first; group < last; group++) {
+            long[] at = {start(row, anchor, 0), start(row, anchor, 1)};
+            for (int group = anchor; group < last; group++) {
                 for (int r = row; r < row + BLOCK; r++) {
-                    long m = Raw.ALL.get(Raw.LONG, masks);
-                    long to = target + 4L * ((long) (r - row) * stride + (long) (group - first) * GROUP);
-                    float scale = r < rows ? scales[r] : 0;
-                    if (Kernel.WIDE) {
-                        Kernel.spread(m, at, scale, to);
-                    } else {
-                        spread(m, at, scale, to);
+                    long m = Raw.ALL.get(Raw.LONG, mask(row, group) + MASK_BYTES * (r - row));
+                    int half = (r - row) / HALF_BLOCK;
+                    if (group >= first) {
+                        long to = target + 4L * ((long) (r - row) * stride + (long) (group - first) * GROUP);
+                        float scale = r < rows ? scales[r] : 0;
+                        if (Kernel.WIDE) {
+                            Kernel.spread(m, at[half], scale, to);
+                        } else {
+                            spread(m, at[half], scale, to);
+                        }
                     }
-                    at += Long.bitCount(m);
-                    masks += MASK_BYTES;
+                    at[half] += Long.bitCount(m);
                 }
             }
         }
@@ -362,7 +376,8 @@ public final class BitmaskInt8 implements WeightFormat {
 
         private Kernel() {}
 
-        static void wide(long masks, long end, long values, long x, int topByte, long sums) {
+        static void wide(
+                long masks, long end, long values, long others, long x, int topByte, long sums, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -374,15 +389,20 @@ public final class BitmaskInt8 implements WeightFormat {
             // An argument and not a constant: C2 would load a constant anew for every use.
             IntVector top = IntVector.broadcast(I, topByte);
             long vp = values;
+            long wp = others;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
                 vp &= Raw.ADDRESS;
-                // What lies between here and a row's values: no load waits for more than the masks.
+                wp &= Raw.ADDRESS;
+                // What lies between a stream's place and a row's values: no load waits for more than the masks.
                 int before = 0;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
+                int behind = 0;
+                ahead ^= Raw.ALL.get(Raw.LONG, (vp + distance & alignment) & Raw.ADDRESS);
                 FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp, Raw.ORDER);
                 FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64, Raw.ORDER);
                 FloatVector x2 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 128, Raw.ORDER);
@@ -449,10 +469,10 @@ public final class BitmaskInt8 implements WeightFormat {
                 a3 = FMA ? x3.fma(w, a3) : x3.mul(w).add(a3);
                 m = Raw.ALL.get(Raw.LONG, p + 32);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, wp + (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                before += Long.bitCount(m);
+                behind += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a4 = FMA ? x0.fma(w, a4) : x0.mul(w).add(a4);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -463,10 +483,10 @@ public final class BitmaskInt8 implements WeightFormat {
                 a4 = FMA ? x3.fma(w, a4) : x3.mul(w).add(a4);
                 m = Raw.ALL.get(Raw.LONG, p + 40);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, wp + (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                before += Long.bitCount(m);
+                behind += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a5 = FMA ? x0.fma(w, a5) : x0.mul(w).add(a5);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -477,10 +497,10 @@ public final class BitmaskInt8 implements WeightFormat {
                 a5 = FMA ? x3.fma(w, a5) : x3.mul(w).add(a5);
                 m = Raw.ALL.get(Raw.LONG, p + 48);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, wp + (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                before += Long.bitCount(m);
+                behind += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a6 = FMA ? x0.fma(w, a6) : x0.mul(w).add(a6);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -491,10 +511,10 @@ public final class BitmaskInt8 implements WeightFormat {
                 a6 = FMA ? x3.fma(w, a6) : x3.mul(w).add(a6);
                 m = Raw.ALL.get(Raw.LONG, p + 56);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = ByteVector.fromMemorySegment(B, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
+                v = ByteVector.fromMemorySegment(B, Raw.ALL, wp + (behind & Raw.UNSIGNED), Raw.ORDER)
                         .expand(VectorMask.fromLong(B, m))
                         .reinterpretAsInts();
-                before += Long.bitCount(m);
+                behind += Long.bitCount(m);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
                 a7 = FMA ? x0.fma(w, a7) : x0.mul(w).add(a7);
                 w = (FloatVector) v.lanewise(VectorOperators.LSHL, 16).and(top).convert(VectorOperators.I2F, 0);
@@ -504,6 +524,7 @@ public final class BitmaskInt8 implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a7 = FMA ? x3.fma(w, a7) : x3.mul(w).add(a7);
                 vp += before;
+                wp += behind;
             }
             sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);
@@ -517,7 +538,7 @@ public final class BitmaskInt8 implements WeightFormat {
             Ahead.keep(ahead);
         }
 
-        static void narrow(long masks, long end, long values, long x, long sums) {
+        static void narrow(long masks, long end, long values, long others, long x, long sums, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -527,15 +548,20 @@ public final class BitmaskInt8 implements WeightFormat {
             FloatVector a6 = FloatVector.zero(F);
             FloatVector a7 = FloatVector.zero(F);
             long vp = values;
+            long wp = others;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = masks; p != end; p += MASK_BYTES * BLOCK) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
                 vp &= Raw.ADDRESS;
-                // What lies between here and a row's values: no load waits for more than the masks.
+                wp &= Raw.ADDRESS;
+                // What lies between a stream's place and a row's values: no load waits for more than the masks.
                 int before = 0;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(vp));
+                int behind = 0;
+                ahead ^= Raw.ALL.get(Raw.LONG, (vp + distance & alignment) & Raw.ADDRESS);
                 long m;
                 int s;
                 FloatVector w;
@@ -597,55 +623,56 @@ public final class BitmaskInt8 implements WeightFormat {
                     s = (int) (m >>> c) & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
-                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
+                                            QUARTER, Raw.ALL, wp + (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a4 = FMA ? w.fma(t, a4) : w.mul(t).add(a4);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 40);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
-                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
+                                            QUARTER, Raw.ALL, wp + (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a5 = FMA ? w.fma(t, a5) : w.mul(t).add(a5);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 48);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
-                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
+                                            QUARTER, Raw.ALL, wp + (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a6 = FMA ? w.fma(t, a6) : w.mul(t).add(a6);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 m = Raw.ALL.get(Raw.LONG, p + 56);
                 for (int c = 0; c < GROUP; c += LANES) {
                     s = (int) (m >>> c) & LANE_BITS;
                     if (Raw.FENCES) VarHandle.acquireFence();
                     w = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(
-                                            QUARTER, Raw.ALL, vp + (before & Raw.UNSIGNED), Raw.ORDER)
+                                            QUARTER, Raw.ALL, wp + (behind & Raw.UNSIGNED), Raw.ORDER)
                                     .convertShape(VectorOperators.B2I, I, 0))
                             .expand(VectorMask.fromLong(I, s))
                             .convert(VectorOperators.I2F, 0);
                     t = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 4L * c, Raw.ORDER);
                     a7 = FMA ? w.fma(t, a7) : w.mul(t).add(a7);
-                    before += Integer.bitCount(s);
+                    behind += Integer.bitCount(s);
                 }
                 xp += 4 * GROUP;
                 vp += before;
+                wp += behind;
             }
             sums &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, sums + 0 * Sums.STRIDE, Raw.ORDER);

@@ -75,6 +75,8 @@ public final class DenseInt8 implements WeightFormat {
 
     /// The packed matrix.
     private static final class Packed implements CpuLinear {
+        private static final ThreadLocal<AheadChoice> AHEAD = AheadChoice.perThread();
+
         private final Arena arena = Arena.ofShared();
         private final int rows;
         private final int columns;
@@ -170,6 +172,8 @@ public final class DenseInt8 implements WeightFormat {
             long xs = Raw.address(x, 4L * GROUP * groups);
             long ys = Raw.address(y, 4L * to);
             long sums = Sums.scratch();
+            AheadChoice ahead = AHEAD.get();
+            boolean pages = ahead.begin(bytes() * (to - from) / Math.max(1, rows));
             for (int row = from; row < to; row += TILE_ROWS) {
                 long begin = tile(row, 0);
                 long end = begin + groups * TILE_BYTES;
@@ -178,9 +182,10 @@ public final class DenseInt8 implements WeightFormat {
                     scalar(row, count, xs, ys);
                     continue;
                 }
-                Kernel.rows8(begin, end, xs, Weights.TOP_BYTE, sums);
+                Kernel.rows8(begin, end, xs, Weights.TOP_BYTE, sums, pages);
                 Sums.fold(sums, count, Weights.TOP_BYTE_SCALE, ys + 4L * row);
             }
+            ahead.end();
         }
 
         private void scalar(int from, int count, long x, long y) {
@@ -238,7 +243,7 @@ public final class DenseInt8 implements WeightFormat {
 
         private Kernel() {}
 
-        static void rows8(long begin, long end, long x, int topByte, long sums) {
+        static void rows8(long begin, long end, long x, int topByte, long sums, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -249,11 +254,13 @@ public final class DenseInt8 implements WeightFormat {
             FloatVector a7 = FloatVector.zero(F);
             IntVector top = IntVector.broadcast(I, topByte);
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = begin; p != end; p += 32 + 8 * GROUP) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector x0 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, Raw.ORDER);
                     FloatVector x1 = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, Raw.ORDER);

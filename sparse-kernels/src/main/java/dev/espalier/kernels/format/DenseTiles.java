@@ -45,6 +45,7 @@ final class DenseTiles implements CpuLinear {
     private static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
     private static final int VECTOR_BYTES = F.vectorByteSize();
     private static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+    private static final ThreadLocal<AheadChoice> AHEAD = AheadChoice.perThread();
     private static final long GIVEN_UP_BYTES = 4 << 20;
 
     private final Arena arena = Arena.ofShared();
@@ -197,10 +198,8 @@ final class DenseTiles implements CpuLinear {
         int low = Weights.lowMask(dtype);
         int high = Weights.highMask(dtype);
         float scale = Weights.scale(dtype);
-        AheadChoice ahead = AheadChoice.ofThread();
+        AheadChoice ahead = AHEAD.get();
         boolean pages = ahead.begin((to - from) * rowBytes);
-        long distance = Ahead.distance(pages);
-        long alignment = Ahead.alignment(pages);
         for (int row = from; row < to; row += tileRows) {
             long begin = memory.address() + row * rowBytes;
             long end = begin + tileRows * rowBytes;
@@ -210,15 +209,15 @@ final class DenseTiles implements CpuLinear {
                 continue;
             }
             if (dtype == DType.F32) {
-                Kernel.single8(begin, end, xs, distance, alignment, sums);
+                Kernel.single8(begin, end, xs, sums, pages);
             } else if (dtype == DType.BF16 && tileRows == 16) {
-                Kernel.bf16By16(begin, end, xs, distance, alignment, high, sums);
+                Kernel.bf16By16(begin, end, xs, high, sums, pages);
             } else if (dtype == DType.BF16) {
-                Kernel.bf16By8(begin, end, xs, distance, alignment, high, sums);
+                Kernel.bf16By8(begin, end, xs, high, sums, pages);
             } else if (tileRows == 16) {
-                Kernel.f16By16(begin, end, xs, scale, shift, low, high, distance, alignment, sums);
+                Kernel.f16By16(begin, end, xs, scale, shift, low, high, sums, pages);
             } else {
-                Kernel.f16By8(begin, end, xs, scale, shift, low, high, distance, alignment, sums);
+                Kernel.f16By8(begin, end, xs, scale, shift, low, high, sums, pages);
             }
             Sums.fold(sums, count, scale, ys + 4L * row);
         }
@@ -251,7 +250,7 @@ final class DenseTiles implements CpuLinear {
         private Kernel() {}
 
         /// 16 rows of BF16; the accumulators go to `sums`.
-        static void bf16By16(long begin, long end, long x, long distance, long alignment, int high, long sums) {
+        static void bf16By16(long begin, long end, long x, int high, long sums, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -271,11 +270,13 @@ final class DenseTiles implements CpuLinear {
             IntVector v;
             FloatVector w;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = begin; p != end; p += 1024) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
+                ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER);
@@ -401,16 +402,8 @@ final class DenseTiles implements CpuLinear {
 
         /// 16 rows of F16; the accumulators go to `sums`.
         static void f16By16(
-                long begin,
-                long end,
-                long x,
-                float scale,
-                int shift,
-                int low,
-                int high,
-                long distance,
-                long alignment,
-                long sums) {
+                long begin, long end, long x, float scale, int shift, int low, int high, long sums, boolean pages) {
+
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -430,11 +423,13 @@ final class DenseTiles implements CpuLinear {
             IntVector v;
             FloatVector w;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = begin; p != end; p += 1024) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
+                ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
                             .mul(scale);
@@ -609,7 +604,7 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 8 rows of BF16; the accumulators go to `sums`.
-        static void bf16By8(long begin, long end, long x, long distance, long alignment, int high, long sums) {
+        static void bf16By8(long begin, long end, long x, int high, long sums, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -621,11 +616,13 @@ final class DenseTiles implements CpuLinear {
             IntVector v;
             FloatVector w;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
+                ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector odd = FloatVector.fromMemorySegment(F, Raw.ALL, xp + 64 + j, ORDER);
@@ -695,16 +692,8 @@ final class DenseTiles implements CpuLinear {
 
         /// 8 rows of F16; the accumulators go to `sums`.
         static void f16By8(
-                long begin,
-                long end,
-                long x,
-                float scale,
-                int shift,
-                int low,
-                int high,
-                long distance,
-                long alignment,
-                long sums) {
+                long begin, long end, long x, float scale, int shift, int low, int high, long sums, boolean pages) {
+
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -716,11 +705,13 @@ final class DenseTiles implements CpuLinear {
             IntVector v;
             FloatVector w;
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
+                ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector even = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER)
                             .mul(scale);
@@ -834,7 +825,7 @@ final class DenseTiles implements CpuLinear {
         }
 
         /// 8 rows of F32 weights.
-        static void single8(long begin, long end, long x, long distance, long alignment, long sums) {
+        static void single8(long begin, long end, long x, long sums, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
@@ -844,11 +835,13 @@ final class DenseTiles implements CpuLinear {
             FloatVector a6 = FloatVector.zero(F);
             FloatVector a7 = FloatVector.zero(F);
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long p = begin; p != end; p += 512) {
                 p &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, p + distance & alignment);
+                ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
                 for (int j = 0; j < 64; j += VECTOR_BYTES) {
                     FloatVector v = FloatVector.fromMemorySegment(F, Raw.ALL, xp + j, ORDER);
                     FloatVector w;

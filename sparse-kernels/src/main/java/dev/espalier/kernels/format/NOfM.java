@@ -145,6 +145,8 @@ public final class NOfM implements WeightFormat {
 
     /// The packed matrix.
     private static final class Packed implements CpuLinear, Strips.Matrix {
+        private static final ThreadLocal<AheadChoice> AHEAD = AheadChoice.perThread();
+
         private final Arena arena = Arena.ofShared();
         private final NOfM format;
         private final DType dtype;
@@ -166,7 +168,7 @@ public final class NOfM implements WeightFormat {
         private final int blocks;
         private final long blockBytes;
         private final long nonZeros;
-        private final long memory;
+        private final Halved halved;
 
         Packed(NOfM format, Tensor dense, float[] scales) {
             this.format = format;
@@ -188,8 +190,9 @@ public final class NOfM implements WeightFormat {
             strips = whole ? cut : Strips.one(rows, columns, LANES);
             stripBlocks = whole ? cut.width() / m * n / steps : Math.max(1, blocks);
             int slices = Math.ceilDiv(rows, LANES);
-            memory = Ahead.allocate(Math.max(64, (long) slices * blocks * blockBytes), arena)
-                    .address();
+            long vector = 4L * LANES;
+            long tail = unrolled() ? (blockBytes / vector) / 2 * vector : 0;
+            halved = Halved.allocate((long) slices * blocks, blockBytes - tail, tail, arena);
             nonZeros = write(dense);
         }
 
@@ -205,7 +208,6 @@ public final class NOfM implements WeightFormat {
 
         /// One row as a lane of its blocks.
         private void write(KeptRow kept, int row) {
-            int together = 4 / dtype.bytes();
             int lane = row % LANES;
             int number = 0;
             long block = block(row, number);
@@ -217,13 +219,12 @@ public final class NOfM implements WeightFormat {
                 for (int slot = 0; slot < n; slot++) {
                     if (kept.column(i) < end) {
                         word |= kept.column(i) - from << step * field;
-                        long vector = block + 4L * LANES * (1 + step / together);
-                        Weights.store(dtype, vector + 4L * lane + (long) step % together * dtype.bytes(), kept.bits(i));
+                        Weights.store(dtype, halved.address(block, inBlock(row, step)), kept.bits(i));
                         i++;
                     }
                     step++;
                     if (step == steps) {
-                        Raw.ALL.set(Raw.INT, block + 4L * lane, word);
+                        Raw.ALL.set(Raw.INT, halved.address(block, 4L * lane), word);
                         number++;
                         block = number < blocks ? block(row, number) : 0;
                         step = 0;
@@ -232,26 +233,35 @@ public final class NOfM implements WeightFormat {
                 }
             }
             if (step > 0) {
-                Raw.ALL.set(Raw.INT, block + 4L * lane, word);
+                Raw.ALL.set(Raw.INT, halved.address(block, 4L * lane), word);
             }
         }
 
-        /// The address of a block of the slice of `row`.
+        /// Whether its kernel is written out for blocks of one size.
+        private boolean unrolled() {
+            return n == 2 && m == 4 && dtype != DType.F32;
+        }
+
+        /// Which block it is of all.
         private long block(int row, int number) {
-            return memory + strips.index(row, number, stripBlocks, blocks) * blockBytes;
+            return strips.index(row, number, stripBlocks, blocks);
         }
 
         /// The address of the index word of a step.
         private long index(int row, int step) {
-            return block(row, step / steps) + 4L * (row % LANES);
+            return halved.address(block(row, step / steps), 4L * (row % LANES));
         }
 
         /// The address of the value of a step.
         private long value(int row, int step) {
-            long values = block(row, step / steps) + 4L * LANES;
-            int s = step % steps;
+            return halved.address(block(row, step / steps), inBlock(row, step % steps));
+        }
+
+        /// Bytes from the start of a block to the value of its step `step`.
+        private long inBlock(int row, int step) {
             int together = 4 / dtype.bytes();
-            return values + 4L * ((long) (s / together) * LANES + row % LANES) + (long) s % together * dtype.bytes();
+            long vector = 1L + step / together;
+            return 4L * (vector * LANES + row % LANES) + (long) step % together * dtype.bytes();
         }
 
         @Override
@@ -295,6 +305,11 @@ public final class NOfM implements WeightFormat {
         }
 
         @Override
+        public AheadChoice ahead() {
+            return AHEAD.get();
+        }
+
+        @Override
         public int grain() {
             return LANES;
         }
@@ -320,24 +335,29 @@ public final class NOfM implements WeightFormat {
 
         /// Without the rows' scales.
         @Override
-        public void multiplyStrip(int strip, int from, int to, long x, long y) {
+        public void multiplyStrip(int strip, int from, int to, long x, long y, boolean pages) {
             long result = Kernel.RESULT.get().address();
-            long bytes = Math.min(stripBlocks, blocks - strip * stripBlocks) * blockBytes;
-            long begin = block(from, strip * stripBlocks);
+            int taken = Math.min(stripBlocks, blocks - strip * stripBlocks);
+            long first = block(from, strip * stripBlocks);
             for (int row = from; row < to; row += LANES) {
                 int count = Math.min(LANES, to - row);
-                run(begin, begin + bytes, x, strips.columns(strip), result);
+                run(first, first + taken, x, strips.columns(strip), result, pages);
                 if (strip > 0) {
                     Sums.add(result, y + 4L * row, count);
                 } else {
                     MemorySegment.copy(Raw.ALL, result, Raw.ALL, y + 4L * row, 4L * count);
                 }
-                begin += bytes;
+                first += taken;
             }
         }
 
+        /// The sums over blocks `first` to `last`.
+        ///
         /// @param columns those that `x` holds
-        private void run(long begin, long end, long x, int columns, long result) {
+        private void run(long first, long last, long x, int columns, long result, boolean pages) {
+            long begin = halved.head(first);
+            long end = halved.head(last);
+            long tail = halved.tail(first);
             int shift = Weights.shift(dtype);
             int low = Weights.lowMask(dtype);
             int high = Weights.highMask(dtype);
@@ -347,8 +367,9 @@ public final class NOfM implements WeightFormat {
                 long lastGroup = x + 4L * (columns - m);
                 boolean four = m > 2 * LANES;
                 switch (dtype) {
-                    case F32 -> Kernel.wide32(begin, end, blockBytes, x, lastGroup, n, m, field, four, result);
-                    case I8 -> Kernel.wide8(begin, end, blockBytes, x, lastGroup, n, m, field, four, top, result);
+                    case F32 -> Kernel.wide32(begin, end, blockBytes, x, lastGroup, n, m, field, four, result, pages);
+                    case I8 ->
+                        Kernel.wide8(begin, end, blockBytes, x, lastGroup, n, m, field, four, top, result, pages);
                     default ->
                         Kernel.wide16(
                                 begin,
@@ -364,27 +385,29 @@ public final class NOfM implements WeightFormat {
                                 shift,
                                 low,
                                 high,
-                                result);
+                                result,
+                                pages);
                 }
                 return;
             }
-            boolean twoOfFour = n == 2 && m == 4;
+            boolean twoOfFour = unrolled();
             switch (dtype) {
-                case F32 -> Kernel.any32(begin, end, blockBytes, x, n, 4L * m, field, result);
+                case F32 -> Kernel.any32(begin, end, blockBytes, x, n, 4L * m, field, result, pages);
                 case I8 -> {
                     if (twoOfFour) {
-                        Kernel.twoOfFour8(begin, end, x, top, result);
+                        Kernel.twoOfFour8(begin, end, tail, x, top, result, pages);
                     } else {
-                        Kernel.any8(begin, end, blockBytes, x, n, 4L * m, field, top, result);
+                        Kernel.any8(begin, end, blockBytes, x, n, 4L * m, field, top, result, pages);
                     }
                 }
                 default -> {
                     if (twoOfFour && dtype == DType.BF16) {
-                        Kernel.twoOfFourBf16(begin, end, x, high, result);
+                        Kernel.twoOfFourBf16(begin, end, tail, x, high, result, pages);
                     } else if (twoOfFour) {
-                        Kernel.twoOfFour(begin, end, x, scale, shift, low, high, result);
+                        Kernel.twoOfFour(begin, end, tail, x, scale, shift, low, high, result, pages);
                     } else {
-                        Kernel.any16(begin, end, blockBytes, x, n, 4L * m, field, scale, shift, low, high, result);
+                        Kernel.any16(
+                                begin, end, blockBytes, x, n, 4L * m, field, scale, shift, low, high, result, pages);
                     }
                 }
             }
@@ -414,7 +437,7 @@ public final class NOfM implements WeightFormat {
                 Raw.ALL.asSlice(to, 4L * (colTo - colFrom)).fill((byte) 0);
             }
             int last = Math.min(blocks, Math.ceilDiv(Math.ceilDiv(colTo, m) * n, steps));
-            Scatter scatter = new Scatter(dtype, LANES, field, steps, 1, steps, scales);
+            Scatter scatter = new Scatter(halved, dtype, LANES, field, steps, 1, steps, scales);
             int[] groups = new int[steps];
             for (int row = rowFrom; row < rowTo; row += LANES) {
                 scatter.clear(target);
@@ -474,17 +497,30 @@ public final class NOfM implements WeightFormat {
         }
 
         /// 8 groups of 4 columns a block.
-        static void twoOfFour(long begin, long end, long x, float scale, int shift, int low, int high, long result) {
+        static void twoOfFour(
+                long begin,
+                long end,
+                long tail,
+                long x,
+                float scale,
+                int shift,
+                int low,
+                int high,
+                long result,
+                boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
-            for (long p = begin; p != end; p += 9 * VECTOR) {
+            for (long p = begin, q = tail; p != end; p += 5 * VECTOR, q += 4 * VECTOR) {
                 p &= Raw.ADDRESS;
+                q &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
@@ -567,7 +603,7 @@ public final class NOfM implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 64, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 16)
                         .and(3)
@@ -587,7 +623,7 @@ public final class NOfM implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q + VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 80, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 20)
                         .and(3)
@@ -607,7 +643,7 @@ public final class NOfM implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q + 2 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 96, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 24)
                         .and(3)
@@ -627,7 +663,7 @@ public final class NOfM implements WeightFormat {
                 w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q + 3 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 112, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 28)
                         .and(3)
@@ -661,17 +697,20 @@ public final class NOfM implements WeightFormat {
         }
 
         /// The same for BF16, whose halves are floats as they are.
-        static void twoOfFourBf16(long begin, long end, long x, int high, long result) {
+        static void twoOfFourBf16(long begin, long end, long tail, long x, int high, long result, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
-            for (long p = begin; p != end; p += 9 * VECTOR) {
+            for (long p = begin, q = tail; p != end; p += 5 * VECTOR, q += 4 * VECTOR) {
                 p &= Raw.ADDRESS;
+                q &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
@@ -735,7 +774,7 @@ public final class NOfM implements WeightFormat {
                 w = v.and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 64, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 16)
                         .and(3)
@@ -750,7 +789,7 @@ public final class NOfM implements WeightFormat {
                 w = v.and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q + VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 80, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 20)
                         .and(3)
@@ -765,7 +804,7 @@ public final class NOfM implements WeightFormat {
                 w = v.and(high).reinterpretAsFloats();
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q + 2 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 96, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 24)
                         .and(3)
@@ -780,7 +819,7 @@ public final class NOfM implements WeightFormat {
                 w = v.and(high).reinterpretAsFloats();
                 a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q + 3 * VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 112, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 28)
                         .and(3)
@@ -820,17 +859,20 @@ public final class NOfM implements WeightFormat {
                 int shift,
                 int low,
                 int high,
-                long result) {
+                long result,
+                boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
                 block &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
+                ahead ^= Raw.ALL.get(Raw.LONG, (block + distance & alignment) & Raw.ADDRESS);
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -860,16 +902,26 @@ public final class NOfM implements WeightFormat {
         }
 
         static void any32(
-                long begin, long end, long blockBytes, long x, int n, long groupBytes, int field, long result) {
+                long begin,
+                long end,
+                long blockBytes,
+                long x,
+                int n,
+                long groupBytes,
+                int field,
+                long result,
+                boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
                 block &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
+                ahead ^= Raw.ALL.get(Raw.LONG, (block + distance & alignment) & Raw.ADDRESS);
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -892,18 +944,21 @@ public final class NOfM implements WeightFormat {
         }
 
         /// 8 groups of 4 columns a block.
-        static void twoOfFour8(long begin, long end, long x, int topByte, long result) {
+        static void twoOfFour8(long begin, long end, long tail, long x, int topByte, long result, boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector a2 = FloatVector.zero(F);
             FloatVector a3 = FloatVector.zero(F);
             IntVector top = IntVector.broadcast(I, topByte);
             long xp = x;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
-            for (long p = begin; p != end; p += 5 * VECTOR) {
+            for (long p = begin, q = tail; p != end; p += 3 * VECTOR, q += 2 * VECTOR) {
                 p &= Raw.ADDRESS;
+                q &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+                ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
                 IntVector v;
                 IntVector table;
@@ -963,7 +1018,7 @@ public final class NOfM implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 64, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 16)
                         .and(3)
@@ -991,7 +1046,7 @@ public final class NOfM implements WeightFormat {
                 w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
                 a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
                 if (Raw.FENCES) VarHandle.acquireFence();
-                v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+                v = IntVector.fromMemorySegment(I, Raw.ALL, q + VECTOR, Raw.ORDER);
                 table = IntVector.fromMemorySegment(I, Raw.ALL, xp + 96, Raw.ORDER);
                 t = words.lanewise(VectorOperators.LSHR, 24)
                         .and(3)
@@ -1041,18 +1096,21 @@ public final class NOfM implements WeightFormat {
                 long groupBytes,
                 int field,
                 int topByte,
-                long result) {
+                long result,
+                boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
             IntVector top = IntVector.broadcast(I, topByte);
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
                 block &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
+                ahead ^= Raw.ALL.get(Raw.LONG, (block + distance & alignment) & Raw.ADDRESS);
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -1140,17 +1198,20 @@ public final class NOfM implements WeightFormat {
                 int field,
                 boolean four,
                 int topByte,
-                long result) {
+                long result,
+                boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
             IntVector top = IntVector.broadcast(I, topByte);
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
                 block &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
+                ahead ^= Raw.ALL.get(Raw.LONG, (block + distance & alignment) & Raw.ADDRESS);
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -1194,17 +1255,20 @@ public final class NOfM implements WeightFormat {
                 int shift,
                 int low,
                 int high,
-                long result) {
+                long result,
+                boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
                 block &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
+                ahead ^= Raw.ALL.get(Raw.LONG, (block + distance & alignment) & Raw.ADDRESS);
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {
@@ -1253,16 +1317,19 @@ public final class NOfM implements WeightFormat {
                 int m,
                 int field,
                 boolean four,
-                long result) {
+                long result,
+                boolean pages) {
             FloatVector a0 = FloatVector.zero(F);
             long xp = x;
             int left = n;
             int mask = (1 << field) - 1;
+            long distance = Ahead.distance(pages);
+            long alignment = Ahead.alignment(pages);
             long ahead = 0;
             for (long block = begin; block != end; block += blockBytes) {
                 block &= Raw.ADDRESS;
                 xp &= Raw.ADDRESS;
-                ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(block));
+                ahead ^= Raw.ALL.get(Raw.LONG, (block + distance & alignment) & Raw.ADDRESS);
                 IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, block, Raw.ORDER);
                 long next = block + blockBytes;
                 for (long p = block + VECTOR; p != next; p += VECTOR) {

@@ -29,6 +29,7 @@ final class Scatter {
     /// Added to the columns of a lane that is not wanted.
     private static final int FAR = 1 << 30;
 
+    private final Halved blocks;
     private final DType dtype;
     private final int lanes;
     private final int field;
@@ -38,6 +39,9 @@ final class Scatter {
 
     private final int afterEven;
     private final int steps;
+    /// Steps whose values lie in the block's head.
+    private final int headSteps;
+
     private final long firstValue;
     /// One a row for bytes, else null.
     private final float[] scales;
@@ -53,9 +57,10 @@ final class Scatter {
 
     private long panel;
 
-    /// Of blocks of `steps` steps and `lanes` rows. Indices have `field` bits, `wordSteps` of them a word: in order from its lowest
+    /// Of `blocks` of `steps` steps and `lanes` rows, index words in the heads. Indices have `field` bits, `wordSteps` of them a word: in order from its lowest
     /// bit on if `together` is 1; if it is 2, those of even steps so and those of odd steps from the middle on.
-    Scatter(DType dtype, int lanes, int field, int wordSteps, int together, int steps, float[] scales) {
+    Scatter(Halved blocks, DType dtype, int lanes, int field, int wordSteps, int together, int steps, float[] scales) {
+        this.blocks = blocks;
         this.dtype = dtype;
         this.lanes = lanes;
         this.field = field;
@@ -64,6 +69,7 @@ final class Scatter {
         afterEven = together == 2 ? 0 : field;
         this.steps = steps;
         this.firstValue = 4L * lanes * Math.ceilDiv(steps, wordSteps);
+        headSteps = (int) ((blocks.headBytes() - firstValue) / (4L * lanes)) * (4 / dtype.bytes());
         this.scales = scales;
         wanted = new int[lanes];
         rows = new int[lanes];
@@ -100,50 +106,56 @@ final class Scatter {
         return count == 0;
     }
 
-    /// The wanted lanes of the block at `block` into a panel of `columns` columns, which holds zeros where nothing is
+    /// The wanted lanes of block `number` into a panel of `columns` columns, which holds zeros where nothing is
     /// written; step s's indices count from column `bases[s]` of the panel, which may lie outside.
-    void block(long block, int[] bases, int columns) {
+    void block(long number, int[] bases, int columns) {
+        long block = blocks.head(number);
+        // As if the head lay right before it.
+        long tail = blocks.tail(number) - blocks.headBytes();
         if (VECTORS) {
-            list(block, bases, columns);
+            list(block, tail, bases, columns);
             return;
         }
         long nowhere = Sums.scratch();
         for (int i = 0; i < count; i++) {
             switch (dtype) {
-                case F32 -> singles(block, wanted[i], bases, columns, targets[i], nowhere);
-                case I8 -> bytes(block, wanted[i], bases, columns, targets[i], nowhere, scales[rows[i]]);
-                default -> halves(block, wanted[i], bases, columns, targets[i], nowhere);
+                case F32 -> singles(block, tail, wanted[i], bases, columns, targets[i], nowhere);
+                case I8 -> bytes(block, tail, wanted[i], bases, columns, targets[i], nowhere, scales[rows[i]]);
+                default -> halves(block, tail, wanted[i], bases, columns, targets[i], nowhere);
             }
         }
     }
 
-    private void list(long block, int[] bases, int columns) {
+    private void list(long block, long tail, int[] bases, int columns) {
         long values = block + firstValue;
+        long others = tail + firstValue;
         long places = lists + 12L * lanes;
         int listed = switch (dtype) {
-            case F32 -> Kernel.singles(this, block, values, bases, columns, places);
-            case I8 -> Kernel.bytes(this, block, values, bases, columns, places);
+            case F32 -> Kernel.singles(this, block, values, others, bases, columns, places);
+            case I8 -> Kernel.bytes(this, block, values, others, bases, columns, places);
             default -> {
                 int shift = Weights.shift(dtype);
                 int low = Weights.lowMask(dtype);
                 float factor = Weights.scale(dtype) * Weights.scale(dtype);
-                yield Kernel.halves(this, block, values, bases, columns, shift, low, factor, places);
+                yield Kernel.halves(this, block, values, others, bases, columns, shift, low, factor, places);
             }
         };
         Kernel.put(places, listed, panel);
     }
 
-    private void halves(long block, int lane, int[] bases, int columns, long to, long nowhere) {
+    private void halves(long block, long tail, int lane, int[] bases, int columns, long to, long nowhere) {
         int shift = Weights.shift(dtype);
         int low = Weights.lowMask(dtype);
         float factor = Weights.scale(dtype) * Weights.scale(dtype);
         int mask = (1 << field) - 1;
         long value = block + firstValue + 4L * lane;
+        long other = tail + firstValue + 4L * lane;
         long words = block + 4L * lane;
         for (int s = 0; s < steps; words += 4L * lanes) {
             int word = Raw.ALL.get(Raw.INT, words);
             for (int end = Math.min(steps, s + wordSteps); s < end; s++) {
-                int bits = Raw.ALL.get(Raw.SHORT, value + 4L * lanes * (s >> 1) + 2L * (s & 1));
+                int bits =
+                        Raw.ALL.get(Raw.SHORT, (s < headSteps ? value : other) + 4L * lanes * (s >> 1) + 2L * (s & 1));
                 int column = bases[s] + (word >>> (s & 1) * odd & mask);
                 long at = bits != 0 & column >= 0 & column < columns ? to + 4L * column : nowhere;
                 Raw.ALL.set(Raw.FLOAT, at, Float.intBitsToFloat(bits << 16 >> shift & low) * factor);
@@ -152,14 +164,16 @@ final class Scatter {
         }
     }
 
-    private void bytes(long block, int lane, int[] bases, int columns, long to, long nowhere, float scale) {
+    private void bytes(long block, long tail, int lane, int[] bases, int columns, long to, long nowhere, float scale) {
         int mask = (1 << field) - 1;
         long value = block + firstValue + 4L * lane;
+        long other = tail + firstValue + 4L * lane;
         long words = block + 4L * lane;
         for (int s = 0; s < steps; words += 4L * lanes) {
             int word = Raw.ALL.get(Raw.INT, words);
             for (int end = Math.min(steps, s + wordSteps); s < end; s++) {
-                int bits = Raw.ALL.get(ValueLayout.JAVA_BYTE, value + 4L * lanes * (s >> 2) + (s & 3));
+                int bits = Raw.ALL.get(
+                        ValueLayout.JAVA_BYTE, (s < headSteps ? value : other) + 4L * lanes * (s >> 2) + (s & 3));
                 int column = bases[s] + (word >>> (s & 1) * odd & mask);
                 long at = bits != 0 & column >= 0 & column < columns ? to + 4L * column : nowhere;
                 Raw.ALL.set(Raw.FLOAT, at, bits * scale);
@@ -168,14 +182,15 @@ final class Scatter {
         }
     }
 
-    private void singles(long block, int lane, int[] bases, int columns, long to, long nowhere) {
+    private void singles(long block, long tail, int lane, int[] bases, int columns, long to, long nowhere) {
         int mask = (1 << field) - 1;
         long value = block + firstValue + 4L * lane;
+        long other = tail + firstValue + 4L * lane;
         long words = block + 4L * lane;
         for (int s = 0; s < steps; words += 4L * lanes) {
             int word = Raw.ALL.get(Raw.INT, words);
             for (int end = Math.min(steps, s + wordSteps); s < end; s++) {
-                int bits = Raw.ALL.get(Raw.INT, value + 4L * lanes * s);
+                int bits = Raw.ALL.get(Raw.INT, (s < headSteps ? value : other) + 4L * lanes * s);
                 int column = bases[s] + (word >>> (s & 1) * odd & mask);
                 long at = bits != 0 & column >= 0 & column < columns ? to + 4L * column : nowhere;
                 Raw.ALL.set(Raw.INT, at, bits);
@@ -205,6 +220,7 @@ final class Scatter {
                 Scatter of,
                 long words,
                 long values,
+                long others,
                 int[] bases,
                 int columns,
                 int shift,
@@ -225,7 +241,8 @@ final class Scatter {
                     IntVector column = word.lanewise(VectorOperators.LSHR, down + odd * of.odd)
                             .and(mask)
                             .add(bases[s]);
-                    IntVector bits = IntVector.fromMemorySegment(I, Raw.ALL, values + 4L * LANES * (s >> 1), Raw.ORDER)
+                    IntVector bits = IntVector.fromMemorySegment(
+                                    I, Raw.ALL, (s < of.headSteps ? values : others) + 4L * LANES * (s >> 1), Raw.ORDER)
                             .lanewise(VectorOperators.LSHL, 16 - 16 * odd)
                             .and(0xFFFF0000);
                     VectorMask<Integer> kept = column.add(far)
@@ -249,7 +266,7 @@ final class Scatter {
             return (int) (at - places >> 2);
         }
 
-        static int bytes(Scatter of, long words, long values, int[] bases, int columns, long places) {
+        static int bytes(Scatter of, long words, long values, long others, int[] bases, int columns, long places) {
             IntVector far = IntVector.fromMemorySegment(I, Raw.ALL, of.lists, Raw.ORDER);
             IntVector rows = IntVector.fromMemorySegment(I, Raw.ALL, of.lists + 4L * LANES, Raw.ORDER);
             IntVector scales = IntVector.fromMemorySegment(I, Raw.ALL, of.lists + 8L * LANES, Raw.ORDER);
@@ -265,7 +282,8 @@ final class Scatter {
                     IntVector column = word.lanewise(VectorOperators.LSHR, down + odd * of.odd)
                             .and(mask)
                             .add(bases[s]);
-                    IntVector bits = IntVector.fromMemorySegment(I, Raw.ALL, values + 4L * LANES * (s >> 2), Raw.ORDER)
+                    IntVector bits = IntVector.fromMemorySegment(
+                                    I, Raw.ALL, (s < of.headSteps ? values : others) + 4L * LANES * (s >> 2), Raw.ORDER)
                             .lanewise(VectorOperators.LSHL, 24 - 8 * (s & 3))
                             .lanewise(VectorOperators.ASHR, 24);
                     VectorMask<Integer> kept = column.add(far)
@@ -287,7 +305,7 @@ final class Scatter {
             return (int) (at - places >> 2);
         }
 
-        static int singles(Scatter of, long words, long values, int[] bases, int columns, long places) {
+        static int singles(Scatter of, long words, long values, long others, int[] bases, int columns, long places) {
             IntVector far = IntVector.fromMemorySegment(I, Raw.ALL, of.lists, Raw.ORDER);
             IntVector rows = IntVector.fromMemorySegment(I, Raw.ALL, of.lists + 4L * LANES, Raw.ORDER);
             int mask = (1 << of.field) - 1;
@@ -302,7 +320,8 @@ final class Scatter {
                     IntVector column = word.lanewise(VectorOperators.LSHR, down + odd * of.odd)
                             .and(mask)
                             .add(bases[s]);
-                    IntVector bits = IntVector.fromMemorySegment(I, Raw.ALL, values + 4L * LANES * s, Raw.ORDER);
+                    IntVector bits = IntVector.fromMemorySegment(
+                            I, Raw.ALL, (s < of.headSteps ? values : others) + 4L * LANES * s, Raw.ORDER);
                     VectorMask<Integer> kept = column.add(far)
                             .compare(VectorOperators.ULT, columns)
                             .and(bits.compare(VectorOperators.NE, 0));

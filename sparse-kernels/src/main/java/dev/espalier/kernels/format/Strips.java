@@ -33,7 +33,15 @@ record Strips(int rows, int columns, int unit, int count, int width) {
     interface Matrix {
         /// The products of rows `from` to `to`, all of one band, with the activations of a strip, which begin at `x`. Row r's is
         /// written to `y + 4 r`, or added to what is there if the strip is not the first.
-        void multiplyStrip(int strip, int from, int to, long x, long y);
+        ///
+        /// @param pages whether to load from the pages to come ([Ahead])
+        void multiplyStrip(int strip, int from, int to, long x, long y, boolean pages);
+
+        /// What the calling thread knows of that.
+        AheadChoice ahead();
+
+        /// Bytes of its weights.
+        long bytes();
     }
 
     static Strips of(int rows, int columns, int unit) {
@@ -91,11 +99,15 @@ record Strips(int rows, int columns, int unit, int count, int width) {
 
     /// The products of rows `from` to `to` of `matrix`; whole activations, laid out as `layout` says, begin at `x`.
     void multiply(Matrix matrix, Input layout, int from, int to, long x, long y) {
+        AheadChoice ahead = matrix.ahead();
+        boolean pages = ahead.begin(matrix.bytes() * (to - from) / Math.max(1, rows));
         for (int band = from; band < to; band = bandEnd(band)) {
+            int end = Math.min(to, bandEnd(band));
             for (int strip = 0; strip < count; strip++) {
-                matrix.multiplyStrip(strip, band, Math.min(to, bandEnd(band)), x + layout.offset(first(strip)), y);
+                matrix.multiplyStrip(strip, band, end, x + layout.offset(first(strip)), y, pages);
             }
         }
+        ahead.end();
     }
 
     void forEach(Task task) {

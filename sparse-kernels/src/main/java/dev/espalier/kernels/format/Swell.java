@@ -133,6 +133,8 @@ public final class Swell implements WeightFormat {
 
     /// The packed matrix.
     private static final class Packed implements CpuLinear, Strips.Matrix {
+        private static final ThreadLocal<AheadChoice> AHEAD = AheadChoice.perThread();
+
         private final Arena arena = Arena.ofShared();
         private final Swell format;
         private final DType dtype;
@@ -155,7 +157,7 @@ public final class Swell implements WeightFormat {
         private final long nonZeros;
         /// A u16 for each window: for panels and, with fewer than 16 lanes, for products.
         private final long bases;
-        private final long blocks;
+        private final Halved blocks;
 
         Packed(Swell format, Tensor dense, float[] scales) {
             this.format = format;
@@ -181,8 +183,9 @@ public final class Swell implements WeightFormat {
             });
             bases = Memory.allocate(Math.max(1, starts[slices] * steps / TOGETHER * 2), arena)
                     .address();
-            blocks = Ahead.allocate(Math.max(1, starts[slices] * blockBytes), arena)
-                    .address();
+            long vector = 4L * LANES;
+            long tail = blockBytes / vector / 2 * vector;
+            blocks = Halved.allocate(starts[slices], blockBytes - tail, tail, arena);
             strips.forEach((i, place, strip) -> {
                 slice.read(place, strip);
                 slice.write(starts[i], starts[i + 1]);
@@ -278,7 +281,6 @@ public final class Swell implements WeightFormat {
                 int base = 0;
                 long moves = 0;
                 for (long block = first; block < last; block++) {
-                    long at = blocks + block * blockBytes;
                     for (int step = 0; step < steps; step++) {
                         if (step % TOGETHER == 0) {
                             int after = after(base);
@@ -287,9 +289,9 @@ public final class Swell implements WeightFormat {
                             Raw.ALL.set(Raw.SHORT, baseAt(block, step), (short) base);
                             moves |= (long) move << step % WORD_STEPS / TOGETHER * SwellPairs.MOVE;
                         }
-                        serve(base, at, step);
+                        serve(base, block, step);
                         if (step % WORD_STEPS == WORD_STEPS - 1) {
-                            finish(moves, word(at, 0, step));
+                            finish(moves, word(block, 0, step));
                             moves = 0;
                         }
                     }
@@ -334,15 +336,15 @@ public final class Swell implements WeightFormat {
         }
 
         /// The address of the index word of a step.
-        private static long word(long block, int lane, int step) {
-            return block + 4L * ((long) (step / WORD_STEPS) * LANES + lane);
+        private long word(long block, int lane, int step) {
+            return blocks.address(block, 4L * ((long) (step / WORD_STEPS) * LANES + lane));
         }
 
         /// The address of the value of a step: a 32-bit lane has as many steps as values fit.
         private long value(long block, int lane, int step) {
-            long values = block + 4L * LANES * (steps / WORD_STEPS);
             int together = 4 / dtype.bytes();
-            return values + 4L * ((long) (step / together) * LANES + lane) + (long) step % together * dtype.bytes();
+            long vector = (long) steps / WORD_STEPS + step / together;
+            return blocks.address(block, 4L * (vector * LANES + lane) + (long) step % together * dtype.bytes());
         }
 
         @Override
@@ -387,6 +389,11 @@ public final class Swell implements WeightFormat {
         }
 
         @Override
+        public AheadChoice ahead() {
+            return AHEAD.get();
+        }
+
+        @Override
         public int grain() {
             return LANES;
         }
@@ -405,13 +412,13 @@ public final class Swell implements WeightFormat {
 
         /// The products of places: their rows lie in the same band.
         @Override
-        public void multiplyStrip(int strip, int from, int to, long x, long y) {
+        public void multiplyStrip(int strip, int from, int to, long x, long y, boolean pages) {
             long result = SwellKernels.RESULT.get().address();
             int slice = strips.index(from, strip);
             for (int place = from; place < to; place += LANES) {
                 int last = Math.min(to, place + LANES);
                 if (VectorCheck.compiled()) {
-                    run(slice, x, result);
+                    run(slice, x, result, pages);
                     store(place, last, strip > 0, result, y);
                 } else {
                     scalar(place, last, slice, strip > 0, x, y);
@@ -439,9 +446,10 @@ public final class Swell implements WeightFormat {
         }
 
         /// A slice's sums; `x` is where the activations of its strip begin.
-        private void run(int slice, long x, long result) {
-            long begin = blocks + starts[slice] * blockBytes;
-            long end = blocks + starts[slice + 1] * blockBytes;
+        private void run(int slice, long x, long result, boolean pages) {
+            long begin = blocks.head(starts[slice]);
+            long end = blocks.head(starts[slice + 1]);
+            long tail = blocks.tail(starts[slice]);
             long base = baseAt(starts[slice], 0);
             float scale = Weights.scale(dtype);
             int shift = Weights.shift(dtype);
@@ -450,28 +458,28 @@ public final class Swell implements WeightFormat {
             int top = Weights.TOP_BYTE;
             if (PAIRS) {
                 switch (dtype) {
-                    case F32 -> SwellPairs.f32(begin, end, x, result);
-                    case I8 -> SwellPairs.bytes(begin, end, x, top, result);
-                    case BF16 -> SwellPairs.bf16(begin, end, x, result);
-                    case F16 -> SwellPairs.f16(begin, end, x, scale, shift, low, high, result);
+                    case F32 -> SwellPairs.f32(begin, end, tail, x, result, pages);
+                    case I8 -> SwellPairs.bytes(begin, end, tail, x, top, result, pages);
+                    case BF16 -> SwellPairs.bf16(begin, end, tail, x, result, pages);
+                    case F16 -> SwellPairs.f16(begin, end, tail, x, scale, shift, low, high, result, pages);
                 }
                 return;
             }
             switch (dtype) {
-                case F32 -> SwellKernels.near32(begin, end, base, x, result);
-                case I8 -> SwellKernels.bytes(begin, end, base, x, top, result);
+                case F32 -> SwellKernels.near32(begin, end, tail, base, x, result, pages);
+                case I8 -> SwellKernels.bytes(begin, end, tail, base, x, top, result, pages);
                 case BF16 -> {
                     if (window == LANES) {
-                        SwellKernels.nearBf16(begin, end, base, x, high, result);
+                        SwellKernels.nearBf16(begin, end, tail, base, x, high, result, pages);
                     } else {
-                        SwellKernels.farBf16(begin, end, base, x, high, result);
+                        SwellKernels.farBf16(begin, end, tail, base, x, high, result, pages);
                     }
                 }
                 case F16 -> {
                     if (window == LANES) {
-                        SwellKernels.nearF16(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.nearF16(begin, end, tail, base, x, scale, shift, low, high, result, pages);
                     } else {
-                        SwellKernels.farF16(begin, end, base, x, scale, shift, low, high, result);
+                        SwellKernels.farF16(begin, end, tail, base, x, scale, shift, low, high, result, pages);
                     }
                 }
             }
@@ -493,12 +501,12 @@ public final class Swell implements WeightFormat {
 
         /// Which column of its strip a lane has in a step of a block.
         private int column(int lane, long block, int step) {
-            int word = Raw.ALL.get(Raw.INT, word(blocks + block * blockBytes, lane, step));
+            int word = Raw.ALL.get(Raw.INT, word(block, lane, step));
             return base(block, step) + (word >>> field(step) & window - 1);
         }
 
         private float weight(int lane, long block, int step) {
-            return Weights.value(dtype, value(blocks + block * blockBytes, lane, step));
+            return Weights.value(dtype, value(block, lane, step));
         }
 
         private int base(long block, int step) {
@@ -513,7 +521,7 @@ public final class Swell implements WeightFormat {
                         .asSlice(target + 4L * (row - rowFrom) * stride, 4L * (colTo - colFrom))
                         .fill((byte) 0);
             }
-            Scatter scatter = new Scatter(dtype, LANES, FIELD, WORD_STEPS, TOGETHER, steps, scales);
+            Scatter scatter = new Scatter(blocks, dtype, LANES, FIELD, WORD_STEPS, TOGETHER, steps, scales);
             int[] windows = new int[steps];
             int last = order == null ? rowTo : Math.min(rows, Math.ceilDiv(rowTo, SORTED) * SORTED);
             for (int place = order == null ? rowFrom : rowFrom / SORTED * SORTED; place < last; place += LANES) {
@@ -541,7 +549,7 @@ public final class Swell implements WeightFormat {
                 if (windows[0] >= to - from) {
                     break;
                 }
-                scatter.block(blocks + block * blockBytes, windows, to - from);
+                scatter.block(block, windows, to - from);
             }
         }
 

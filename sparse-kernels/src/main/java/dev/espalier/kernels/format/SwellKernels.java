@@ -54,7 +54,7 @@ final class SwellKernels {
     }
 
     /// 8 or 4 lanes, bytes: as many columns, eight steps a word.
-    static void bytes(long begin, long end, long bases, long x, int topByte, long result) {
+    static void bytes(long begin, long end, long tail, long bases, long x, int topByte, long result, boolean pages) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
@@ -62,11 +62,14 @@ final class SwellKernels {
         IntVector top = IntVector.broadcast(I, topByte);
         long bp = bases;
         x &= Raw.ADDRESS;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 3 * VECTOR) {
+        for (long p = begin, q = tail; p != end; p += 2 * VECTOR, q += VECTOR) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             bp &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             long b = Raw.ALL.get(Raw.LONG, bp);
             long c = Raw.ALL.get(Raw.LONG, bp + 8);
@@ -96,7 +99,7 @@ final class SwellKernels {
             w = (FloatVector) v.and(top).convert(VectorOperators.I2F, 0);
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 2 * VECTOR, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
@@ -130,18 +133,21 @@ final class SwellKernels {
     }
 
     /// 8 or 4 lanes, BF16: as many columns.
-    static void nearBf16(long begin, long end, long bases, long x, int high, long result) {
+    static void nearBf16(long begin, long end, long tail, long bases, long x, int high, long result, boolean pages) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
         x &= Raw.ADDRESS;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 5 * VECTOR) {
+        for (long p = begin, q = tail; p != end; p += 3 * VECTOR, q += 2 * VECTOR) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             bp &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
             long b = Raw.ALL.get(Raw.LONG, bp);
@@ -173,7 +179,7 @@ final class SwellKernels {
             w = v.and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
@@ -185,7 +191,7 @@ final class SwellKernels {
             w = v.and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q + VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 24)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
@@ -210,18 +216,31 @@ final class SwellKernels {
 
     /// 8 or 4 lanes, F16: as many columns.
     static void nearF16(
-            long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
+            long begin,
+            long end,
+            long tail,
+            long bases,
+            long x,
+            float scale,
+            int shift,
+            int low,
+            int high,
+            long result,
+            boolean pages) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
         x &= Raw.ADDRESS;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 5 * VECTOR) {
+        for (long p = begin, q = tail; p != end; p += 3 * VECTOR, q += 2 * VECTOR) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             bp &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
             long b = Raw.ALL.get(Raw.LONG, bp);
@@ -263,7 +282,7 @@ final class SwellKernels {
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats()
@@ -280,7 +299,7 @@ final class SwellKernels {
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q + VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 24)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats()
@@ -309,18 +328,21 @@ final class SwellKernels {
     }
 
     /// 8 or 4 lanes, F32: as many columns.
-    static void near32(long begin, long end, long bases, long x, long result) {
+    static void near32(long begin, long end, long tail, long bases, long x, long result, boolean pages) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
         x &= Raw.ADDRESS;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 9 * VECTOR) {
+        for (long p = begin, q = tail; p != end; p += 5 * VECTOR, q += 4 * VECTOR) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             bp &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             FloatVector v;
             long b = Raw.ALL.get(Raw.LONG, bp);
@@ -351,25 +373,25 @@ final class SwellKernels {
                     .reinterpretAsFloats();
             a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 5 * VECTOR, Raw.ORDER);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, q, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 16)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 6 * VECTOR, Raw.ORDER);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, q + VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 20)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 16 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 7 * VECTOR, Raw.ORDER);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, q + 2 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 24)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 32 & 0xffff), Raw.ORDER))
                     .reinterpretAsFloats();
             a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 8 * VECTOR, Raw.ORDER);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, q + 3 * VECTOR, Raw.ORDER);
             t = words.lanewise(VectorOperators.LSHR, 28)
                     .selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, x + 4 * (c >>> 48), Raw.ORDER))
                     .reinterpretAsFloats();
@@ -387,18 +409,21 @@ final class SwellKernels {
     }
 
     /// 8 or 4 lanes, BF16: twice as many columns.
-    static void farBf16(long begin, long end, long bases, long x, int high, long result) {
+    static void farBf16(long begin, long end, long tail, long bases, long x, int high, long result, boolean pages) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
         x &= Raw.ADDRESS;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 5 * VECTOR) {
+        for (long p = begin, q = tail; p != end; p += 3 * VECTOR, q += 2 * VECTOR) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             bp &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
             long b = Raw.ALL.get(Raw.LONG, bp);
@@ -449,7 +474,7 @@ final class SwellKernels {
             w = v.and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
             at = x + 4 * (c & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 16);
             t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
@@ -469,7 +494,7 @@ final class SwellKernels {
             w = v.and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q + VECTOR, Raw.ORDER);
             at = x + 4 * (c >>> 32 & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 24);
             t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
@@ -502,18 +527,31 @@ final class SwellKernels {
 
     /// 8 or 4 lanes, F16: twice as many columns.
     static void farF16(
-            long begin, long end, long bases, long x, float scale, int shift, int low, int high, long result) {
+            long begin,
+            long end,
+            long tail,
+            long bases,
+            long x,
+            float scale,
+            int shift,
+            int low,
+            int high,
+            long result,
+            boolean pages) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long bp = bases;
         x &= Raw.ADDRESS;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 5 * VECTOR) {
+        for (long p = begin, q = tail; p != end; p += 3 * VECTOR, q += 2 * VECTOR) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             bp &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             IntVector words = IntVector.fromMemorySegment(I, Raw.ALL, p, Raw.ORDER);
             IntVector v;
             long b = Raw.ALL.get(Raw.LONG, bp);
@@ -574,7 +612,7 @@ final class SwellKernels {
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a3 = FMA ? w.fma(t, a3) : w.mul(t).add(a3);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 3 * VECTOR, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
             at = x + 4 * (c & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 16);
             t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))
@@ -599,7 +637,7 @@ final class SwellKernels {
             w = v.lanewise(VectorOperators.ASHR, shift).and(high).reinterpretAsFloats();
             a1 = FMA ? w.fma(t, a1) : w.mul(t).add(a1);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 4 * VECTOR, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q + VECTOR, Raw.ORDER);
             at = x + 4 * (c >>> 32 & 0xffff);
             index = words.lanewise(VectorOperators.LSHR, 24);
             t = index.selectFrom(IntVector.fromMemorySegment(I, Raw.ALL, at, Raw.ORDER))

@@ -39,17 +39,20 @@ final class SwellPairs {
     private SwellPairs() {}
 
     /// BF16.
-    static void bf16(long begin, long end, long x, long result) {
+    static void bf16(long begin, long end, long tail, long x, long result, boolean pages) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long at = x;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 4 * 64) {
+        for (long p = begin, q = tail; p != end; p += 2 * 64, q += 2 * 64) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             at &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             ShortVector words = ShortVector.fromMemorySegment(S, Raw.ALL, p, Raw.ORDER);
             long moves = words.compare(VectorOperators.LT, (short) 0).toLong();
             ShortVector index;
@@ -79,7 +82,7 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
             a2 = FMA ? w.fma(t, a2) : w.mul(t).add(a2);
@@ -93,7 +96,7 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             w = v.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
@@ -113,17 +116,30 @@ final class SwellPairs {
     }
 
     /// F16: its bits become 2⁻¹¹² of the value, see [Weights].
-    static void f16(long begin, long end, long x, float scale, int shift, int low, int high, long result) {
+    static void f16(
+            long begin,
+            long end,
+            long tail,
+            long x,
+            float scale,
+            int shift,
+            int low,
+            int high,
+            long result,
+            boolean pages) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long at = x;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 4 * 64) {
+        for (long p = begin, q = tail; p != end; p += 2 * 64, q += 2 * 64) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             at &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             ShortVector words = ShortVector.fromMemorySegment(S, Raw.ALL, p, Raw.ORDER);
             long moves = words.compare(VectorOperators.LT, (short) 0).toLong();
             ShortVector index;
@@ -162,7 +178,7 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 128, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16)
                     .or(l.and(LOW))
                     .reinterpretAsFloats()
@@ -185,7 +201,7 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16)
                     .or(l.and(LOW))
                     .reinterpretAsFloats()
@@ -214,17 +230,20 @@ final class SwellPairs {
     }
 
     /// F32.
-    static void f32(long begin, long end, long x, long result) {
+    static void f32(long begin, long end, long tail, long x, long result, boolean pages) {
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
         FloatVector a2 = FloatVector.zero(F);
         FloatVector a3 = FloatVector.zero(F);
         long at = x;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 7 * 64) {
+        for (long p = begin, q = tail; p != end; p += 4 * 64, q += 3 * 64) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             at &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             ShortVector words = ShortVector.fromMemorySegment(S, Raw.ALL, p, Raw.ORDER);
             long moves = words.compare(VectorOperators.LT, (short) 0).toLong();
             ShortVector index;
@@ -257,7 +276,7 @@ final class SwellPairs {
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             a2 = FMA ? v.fma(t, a2) : v.mul(t).add(a2);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 256, Raw.ORDER);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, q, Raw.ORDER);
             t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             a3 = FMA ? v.fma(t, a3) : v.mul(t).add(a3);
             at += moves >>> 19 & MOVES;
@@ -267,11 +286,11 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 320, Raw.ORDER);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, q + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(LOW)).reinterpretAsFloats();
             a0 = FMA ? v.fma(t, a0) : v.mul(t).add(a0);
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = FloatVector.fromMemorySegment(F, Raw.ALL, p + 384, Raw.ORDER);
+            v = FloatVector.fromMemorySegment(F, Raw.ALL, q + 128, Raw.ORDER);
             t = h.and(HIGH).or(l.lanewise(VectorOperators.LSHR, 16)).reinterpretAsFloats();
             a1 = FMA ? v.fma(t, a1) : v.mul(t).add(a1);
         }
@@ -287,7 +306,7 @@ final class SwellPairs {
     }
 
     /// Bytes: two words a block.
-    static void bytes(long begin, long end, long x, int topByte, long result) {
+    static void bytes(long begin, long end, long tail, long x, int topByte, long result, boolean pages) {
         IntVector top = IntVector.broadcast(I, topByte);
         FloatVector a0 = FloatVector.zero(F);
         FloatVector a1 = FloatVector.zero(F);
@@ -297,11 +316,14 @@ final class SwellPairs {
         IntVector upper = IntVector.broadcast(I, HIGH);
         IntVector lower = IntVector.broadcast(I, LOW);
         long at = x;
+        long distance = Ahead.distance(pages);
+        long alignment = Ahead.alignment(pages);
         long ahead = 0;
-        for (long p = begin; p != end; p += 5 * 64) {
+        for (long p = begin, q = tail; p != end; p += 3 * 64, q += 2 * 64) {
             p &= Raw.ADDRESS;
+            q &= Raw.ADDRESS;
             at &= Raw.ADDRESS;
-            ahead ^= Raw.ALL.get(Raw.LONG, Ahead.pageAhead(p));
+            ahead ^= Raw.ALL.get(Raw.LONG, (p + distance & alignment) & Raw.ADDRESS);
             ShortVector words = ShortVector.fromMemorySegment(S, Raw.ALL, p, Raw.ORDER);
             long moves = words.compare(VectorOperators.LT, (short) 0).toLong();
             ShortVector index;
@@ -344,7 +366,7 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 192, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);
@@ -374,7 +396,7 @@ final class SwellPairs {
             l = index.selectFrom(ShortVector.fromMemorySegment(S, Raw.ALL, at + Input.LOWER, Raw.ORDER))
                     .reinterpretAsInts();
             if (Raw.FENCES) VarHandle.acquireFence();
-            v = IntVector.fromMemorySegment(I, Raw.ALL, p + 256, Raw.ORDER);
+            v = IntVector.fromMemorySegment(I, Raw.ALL, q + 64, Raw.ORDER);
             t = h.lanewise(VectorOperators.LSHL, 16).or(l.and(lower)).reinterpretAsFloats();
             w = (FloatVector) v.lanewise(VectorOperators.LSHL, 24).convert(VectorOperators.I2F, 0);
             a0 = FMA ? w.fma(t, a0) : w.mul(t).add(a0);

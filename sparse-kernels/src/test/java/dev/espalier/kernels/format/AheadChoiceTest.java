@@ -2,6 +2,7 @@ package dev.espalier.kernels.format;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotSame;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -16,7 +17,6 @@ class AheadChoiceTest {
     @Test
     void whatAKernelLoadsLiesInThePageAfterTheNextOrInItsOwnLine() {
         assertEquals(12 * 4096, ADDRESS + Ahead.distance(true) & Ahead.alignment(true));
-        assertEquals(12 * 4096, Ahead.pageAhead(ADDRESS));
         assertEquals(10 * 4096 + 960, ADDRESS + Ahead.distance(false) & Ahead.alignment(false));
     }
 
@@ -79,8 +79,10 @@ class AheadChoiceTest {
     }
 
     @Test
-    void aThreadHasOne() {
-        assertSame(AheadChoice.ofThread(), AheadChoice.ofThread());
+    void aThreadHasOneOfAFormat() {
+        ThreadLocal<AheadChoice> dense = AheadChoice.perThread();
+        assertSame(dense.get(), dense.get());
+        assertNotSame(dense.get(), AheadChoice.perThread().get());
     }
 
     /// `count` products of each way, which take so long.
