@@ -9,15 +9,13 @@ import java.lang.foreign.MemorySegment;
 /// The processor recognizes a stream of lines and brings the next ones by itself, but only up to the end of a page of
 /// 4 KiB, whatever the system's pages are: at the start of each page it has to recognize the stream anew, and meanwhile
 /// most of the memory's bandwidth may lie idle. So a kernel loads one word of a page to come at each of its steps: the load
-/// is the first of that page's stream (docs/design/formats.md, "Reading ahead").
+/// is the first of that page's stream (docs/design/formats.md, "Reading ahead"). What was loaded it stores in the end where nobody
+/// reads it ([Sums#SPARE]), or the compiler would leave it out.
 final class Ahead {
     private static final int PAGE = 4096;
     private static final int LINE = 64;
     /// What may be read behind the last weight.
     static final int SLACK = 3 * PAGE;
-
-    /// Where [#keep] leaves what nobody reads.
-    static long kept;
 
     private Ahead() {}
 
@@ -37,10 +35,5 @@ final class Ahead {
     /// See [#distance].
     static long alignment(boolean pages) {
         return pages ? -PAGE : -LINE;
-    }
-
-    /// Takes what was loaded only to have it brought: what nobody uses the compiler leaves out.
-    static void keep(long loaded) {
-        kept = loaded;
     }
 }

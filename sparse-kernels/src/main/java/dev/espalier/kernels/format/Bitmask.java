@@ -501,7 +501,7 @@ public final class Bitmask implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         /// 16 lanes, F16: see [Weights].
@@ -660,7 +660,7 @@ public final class Bitmask implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         static void narrow16(
@@ -1134,7 +1134,7 @@ public final class Bitmask implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         static void narrow32(long masks, long end, long values, long others, long x, long sums, boolean pages) {
@@ -1401,7 +1401,7 @@ public final class Bitmask implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         /// Masks from `masks` to `end` as float32, of each group four rows, `stride` bytes apart.

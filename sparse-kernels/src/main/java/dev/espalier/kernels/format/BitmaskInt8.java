@@ -535,7 +535,7 @@ public final class BitmaskInt8 implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         static void narrow(long masks, long end, long values, long others, long x, long sums, boolean pages) {
@@ -683,7 +683,7 @@ public final class BitmaskInt8 implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         /// A row's part of a group as float32.

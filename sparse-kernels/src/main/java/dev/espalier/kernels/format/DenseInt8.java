@@ -394,7 +394,7 @@ public final class DenseInt8 implements WeightFormat {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, Raw.ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, Raw.ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
     }
 }

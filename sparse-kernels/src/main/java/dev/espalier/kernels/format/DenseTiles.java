@@ -397,7 +397,7 @@ final class DenseTiles implements CpuLinear {
             a13.intoMemorySegment(Raw.ALL, sums + 13 * Sums.STRIDE, ORDER);
             a14.intoMemorySegment(Raw.ALL, sums + 14 * Sums.STRIDE, ORDER);
             a15.intoMemorySegment(Raw.ALL, sums + 15 * Sums.STRIDE, ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         /// 16 rows of F16; the accumulators go to `sums`.
@@ -600,7 +600,7 @@ final class DenseTiles implements CpuLinear {
             a13.intoMemorySegment(Raw.ALL, sums + 13 * Sums.STRIDE, ORDER);
             a14.intoMemorySegment(Raw.ALL, sums + 14 * Sums.STRIDE, ORDER);
             a15.intoMemorySegment(Raw.ALL, sums + 15 * Sums.STRIDE, ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         /// 8 rows of BF16; the accumulators go to `sums`.
@@ -687,7 +687,7 @@ final class DenseTiles implements CpuLinear {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         /// 8 rows of F16; the accumulators go to `sums`.
@@ -802,7 +802,7 @@ final class DenseTiles implements CpuLinear {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
 
         /// One row of `tiles` tiles of 16-bit weights, `step` bytes apart, as float32.
@@ -882,7 +882,7 @@ final class DenseTiles implements CpuLinear {
             a5.intoMemorySegment(Raw.ALL, sums + 5 * Sums.STRIDE, ORDER);
             a6.intoMemorySegment(Raw.ALL, sums + 6 * Sums.STRIDE, ORDER);
             a7.intoMemorySegment(Raw.ALL, sums + 7 * Sums.STRIDE, ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, sums + Sums.SPARE, ahead);
         }
     }
 

@@ -336,7 +336,7 @@ public final class NOfM implements WeightFormat {
         /// Without the rows' scales.
         @Override
         public void multiplyStrip(int strip, int from, int to, long x, long y, boolean pages) {
-            long result = Kernel.RESULT.get().address();
+            long result = Sums.scratch();
             int taken = Math.min(stripBlocks, blocks - strip * stripBlocks);
             long first = block(from, strip * stripBlocks);
             for (int row = from; row < to; row += LANES) {
@@ -468,8 +468,6 @@ public final class NOfM implements WeightFormat {
         static final int LANES = F.length();
         private static final long VECTOR = 4L * LANES;
         private static final boolean FMA = CompilerHints.fma();
-        static final ThreadLocal<MemorySegment> RESULT =
-                ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(VECTOR, 64));
 
         static {
             CompilerHints.excludeFromC1(Kernel.class);
@@ -693,7 +691,7 @@ public final class NOfM implements WeightFormat {
                     .add(a3)
                     .mul(scale)
                     .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
         }
 
         /// The same for BF16, whose halves are floats as they are.
@@ -843,7 +841,7 @@ public final class NOfM implements WeightFormat {
                     .add(a2)
                     .add(a3)
                     .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
         }
 
         /// Any even N and M up to the number of lanes. `groupBytes`: a group's columns of x.
@@ -898,7 +896,7 @@ public final class NOfM implements WeightFormat {
                     .add(a1)
                     .mul(scale)
                     .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
         }
 
         static void any32(
@@ -940,7 +938,7 @@ public final class NOfM implements WeightFormat {
             }
             result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
         }
 
         /// 8 groups of 4 columns a block.
@@ -1084,7 +1082,7 @@ public final class NOfM implements WeightFormat {
                     .add(a3)
                     .mul(Weights.TOP_BYTE_SCALE)
                     .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
         }
 
         static void any8(
@@ -1169,7 +1167,7 @@ public final class NOfM implements WeightFormat {
                     .add(a1)
                     .mul(Weights.TOP_BYTE_SCALE)
                     .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
         }
 
         /// x from `xp` on, as many floats as two vectors hold, or four, by index.
@@ -1238,7 +1236,7 @@ public final class NOfM implements WeightFormat {
             FloatVector.fromMemorySegment(F, Raw.ALL, result, Raw.ORDER)
                     .mul(Weights.TOP_BYTE_SCALE)
                     .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
         }
 
         static void wide16(
@@ -1304,7 +1302,7 @@ public final class NOfM implements WeightFormat {
                     .add(a1)
                     .mul(scale)
                     .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
         }
 
         static void wide32(
@@ -1347,7 +1345,7 @@ public final class NOfM implements WeightFormat {
             }
             result &= Raw.ADDRESS;
             a0.intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-            Ahead.keep(ahead);
+            Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
         }
     }
 }

@@ -4,6 +4,7 @@ import dev.espalier.kernels.Linear;
 import dev.espalier.kernels.WeightFormat;
 import dev.espalier.kernels.cpu.CpuLinear;
 import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.Sums;
 import dev.espalier.kernels.simd.VectorCheck;
 import dev.espalier.natives.os.Memory;
 import dev.espalier.tensor.DType;
@@ -413,7 +414,7 @@ public final class Swell implements WeightFormat {
         /// The products of places: their rows lie in the same band.
         @Override
         public void multiplyStrip(int strip, int from, int to, long x, long y, boolean pages) {
-            long result = SwellKernels.RESULT.get().address();
+            long result = Sums.scratch();
             int slice = strips.index(from, strip);
             for (int place = from; place < to; place += LANES) {
                 int last = Math.min(to, place + LANES);

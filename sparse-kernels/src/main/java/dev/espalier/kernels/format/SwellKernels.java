@@ -2,8 +2,7 @@ package dev.espalier.kernels.format;
 
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
+import dev.espalier.kernels.simd.Sums;
 import java.lang.invoke.VarHandle;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -29,8 +28,6 @@ final class SwellKernels {
     private static final long VECTOR = 4L * LANES;
     private static final int FAR = 31 - Integer.numberOfTrailingZeros(LANES);
     private static final boolean FMA = CompilerHints.fma();
-    static final ThreadLocal<MemorySegment> RESULT =
-            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(VECTOR, 64));
 
     static {
         CompilerHints.excludeFromC1(SwellKernels.class);
@@ -129,7 +126,7 @@ final class SwellKernels {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 
     /// 8 or 4 lanes, BF16: as many columns.
@@ -211,7 +208,7 @@ final class SwellKernels {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 
     /// 8 or 4 lanes, F16: as many columns.
@@ -324,7 +321,7 @@ final class SwellKernels {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 
     /// 8 or 4 lanes, F32: as many columns.
@@ -405,7 +402,7 @@ final class SwellKernels {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 
     /// 8 or 4 lanes, BF16: twice as many columns.
@@ -522,7 +519,7 @@ final class SwellKernels {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 
     /// 8 or 4 lanes, F16: twice as many columns.
@@ -670,6 +667,6 @@ final class SwellKernels {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 }

@@ -3,6 +3,7 @@ package dev.espalier.kernels.format;
 import dev.espalier.kernels.cpu.CpuLinear.Input;
 import dev.espalier.kernels.simd.CompilerHints;
 import dev.espalier.kernels.simd.Raw;
+import dev.espalier.kernels.simd.Sums;
 import java.lang.invoke.VarHandle;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -112,7 +113,7 @@ final class SwellPairs {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 
     /// F16: its bits become 2⁻¹¹² of the value, see [Weights].
@@ -226,7 +227,7 @@ final class SwellPairs {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 
     /// F32.
@@ -302,7 +303,7 @@ final class SwellPairs {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 
     /// Bytes: two words a block.
@@ -425,6 +426,6 @@ final class SwellPairs {
                 .add(a2)
                 .add(a3)
                 .intoMemorySegment(Raw.ALL, result, Raw.ORDER);
-        Ahead.keep(ahead);
+        Raw.ALL.set(Raw.LONG, result + Sums.SPARE, ahead);
     }
 }

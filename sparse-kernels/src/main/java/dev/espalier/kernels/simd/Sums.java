@@ -17,6 +17,13 @@ public final class Sums {
     /// Bytes from one accumulator to the next.
     public static final int STRIDE = 64;
 
+    /// Where, seen from [#scratch], a kernel stores what nobody reads. It is the thread's own, as all of it: a place that two threads
+    /// write wanders between their caches, which took half of the speed of kernels on data in the cache.
+    public static final long SPARE = ROWS * STRIDE;
+
+    /// No line of it, and no neighbour of one that the processor may bring with it, is another thread's.
+    private static final long APART = 128;
+
     private static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
     private static final int LANES = F.length();
     private static final boolean VECTORS = VectorCheck.compiled();
@@ -25,7 +32,7 @@ public final class Sums {
     private static final VectorShuffle<Float> BY4 = upper(4);
     private static final VectorShuffle<Float> BY8 = upper(8);
     private static final ThreadLocal<MemorySegment> SCRATCH =
-            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(ROWS * STRIDE, 64));
+            ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(SPARE + 2 * APART, APART));
 
     static {
         CompilerHints.excludeFromC1(Sums.class);
