@@ -318,23 +318,39 @@ public final class BitmaskInt8 implements WeightFormat {
         /// Groups `first` to `last` of a strip, of the block of `row`.
         private void expand(int row, int first, int last, long target, int stride) {
             int anchor = first / GROUPS_A_START * GROUPS_A_START;
-            long[] at = {start(row, anchor, 0), start(row, anchor, 1)};
-            for (int group = anchor; group < last; group++) {
-                for (int r = row; r < row + BLOCK; r++) {
-                    long m = Raw.ALL.get(Raw.LONG, mask(row, group) + MASK_BYTES * (r - row));
-                    int half = (r - row) / HALF_BLOCK;
-                    if (group >= first) {
-                        long to = target + 4L * ((long) (r - row) * stride + (long) (group - first) * GROUP);
-                        float scale = r < rows ? scales[r] : 0;
-                        if (Kernel.WIDE) {
-                            Kernel.spread(m, at[half], scale, to);
-                        } else {
-                            spread(m, at[half], scale, to);
-                        }
+            for (int half = 0; half < 2; half++) {
+                int above = HALF_BLOCK * half;
+                long masks = mask(row, anchor) + MASK_BYTES * above;
+                long begin = mask(row, first) + MASK_BYTES * above;
+                long at = start(row, anchor, half);
+                for (; masks != begin; masks += MASK_BYTES * BLOCK) {
+                    for (int r = 0; r < HALF_BLOCK; r++) {
+                        at += Long.bitCount(Raw.ALL.get(Raw.LONG, masks + MASK_BYTES * r));
                     }
-                    at[half] += Long.bitCount(m);
+                }
+                long to = target + 4L * above * stride;
+                for (int group = first; group < last; group++) {
+                    at = spread(row + above, masks, at, to, 4L * stride);
+                    masks += MASK_BYTES * BLOCK;
+                    to += 4L * GROUP;
                 }
             }
+        }
+
+        /// Half a block's part of a group; returns where the values of the next begin.
+        private long spread(int row, long masks, long values, long target, long stride) {
+            long at = values;
+            for (int r = 0; r < HALF_BLOCK; r++) {
+                long m = Raw.ALL.get(Raw.LONG, masks + MASK_BYTES * r);
+                float scale = row + r < rows ? scales[row + r] : 0;
+                if (Kernel.WIDE) {
+                    Kernel.spread(m, at, scale, target + stride * r);
+                } else {
+                    spread(m, at, scale, target + stride * r);
+                }
+                at += Long.bitCount(m);
+            }
+            return at;
         }
 
         /// A row's part of a group as float32, without vectors.
