@@ -20,7 +20,7 @@ final class AheadChoice {
     private final double[] bytes = new double[2];
     private final double[] nanos = new double[2];
     private int seen;
-    private boolean on = true;
+    private boolean on;
 
     /// Of the product that runs.
     private boolean way;
@@ -28,7 +28,8 @@ final class AheadChoice {
     private long size;
     private long start;
 
-    /// Nothing is known yet: the two ways take turns.
+    /// Nothing is known yet: the two ways take turns, and products too small to tell do not load ahead, which cost the sparse
+    /// formats of SmolLM2-135M up to 9 % of their tokens a second.
     AheadChoice() {}
 
     /// What each thread knows of the kernels of one format.

@@ -23,13 +23,15 @@ import jdk.incubator.vector.VectorSpecies;
 
 /// Any mask: one bit a weight, and the kept values packed behind one another.
 ///
-/// Rows are taken in blocks of 8, columns in groups of 32. Masks and values are two streams in the same order: block by
-/// block as [Strips] has them, in a block group by group, in a group row by row.
+/// Rows are taken in blocks of 8, columns in groups of 32. Masks and values lie in the same order: block by block as [Strips]
+/// has them, in a block group by group, in a group row by row. The values of a block's first four rows lie in one area and those of
+/// its last four in another, so that a kernel reads two streams of them (docs/design/formats.md, "Two streams").
 ///
 /// ```
 ///             group 0                             group 1
 ///   masks   | row 0 u32 | row 1 u32 | ... row 7 | row 0 u32 | ...      bit c of a word = column 32 g + c is kept
-///   values  | kept of row 0 | kept of row 1 | ... (no padding) ...     lowest column first
+///   values  | kept of row 0 | ... row 3         | row 0 | ...          lowest column first, no padding
+///           | kept of row 4 | ... row 7         | row 4 | ...
 /// ```
 ///
 /// `d · b + 1/8` bytes a weight, where d is the fraction kept and b the bytes of a value: 1.125 for BF16 at 50 %. Rows and

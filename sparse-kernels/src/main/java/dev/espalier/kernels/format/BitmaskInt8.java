@@ -24,13 +24,14 @@ import jdk.incubator.vector.VectorSpecies;
 
 /// Any mask, one bit a weight, and the kept values as bytes with one scale a row ([Int8]); not exact.
 ///
-/// Rows are taken in blocks of 8, columns in groups of 64. Masks and values are two streams in the same order: block by
-/// block as [Strips] has them, in a block group by group, in a group row by row.
+/// Rows are taken in blocks of 8, columns in groups of 64. Masks and values lie in the same order: block by block as [Strips]
+/// has them, in a block group by group, in a group row by row; the values in two areas as those of [Bitmask].
 ///
 /// ```
 ///             group 0                             group 1
 ///   masks   | row 0 u64 | row 1 u64 | ... row 7 | row 0 u64 | ...      bit c of a word = column 64 g + c is kept
-///   values  | kept of row 0 | kept of row 1 | ... (no padding) ...     lowest column first, a signed byte each
+///   values  | kept of row 0 | ... row 3         | row 0 | ...          lowest column first, a signed byte each, no padding
+///           | kept of row 4 | ... row 7         | row 4 | ...
 ///   scales  | one float32 a row |
 /// ```
 ///

@@ -39,6 +39,7 @@ import jdk.incubator.vector.VectorSpecies;
 /// always lie in one group. Up to four vectors (64 columns with AVX-512) take two permutations of two vectors each and a
 /// choice: that is k:64, much looser than 2:4 and as regular, since every row keeps k of each 64 columns and nothing has to
 /// be filled up. Larger M up to 256 is scalar code. Slices lie in the order of [Strips] where a strip is a whole number of blocks.
+/// Blocks of 2:4 with values of 16 or 8 bits are cut in two ([Halved]).
 ///
 /// In `N:M-int8`, which is not exact, values are bytes with one scale a row ([Int8]).
 public final class NOfM implements WeightFormat {

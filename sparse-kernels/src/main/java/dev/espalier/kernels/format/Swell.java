@@ -45,7 +45,7 @@ import java.util.stream.IntStream;
 /// 1.14 at 70 %, 1.23 at 80 %, 1.5 at 90 % for L = 16; for L = 8 1.16, 1.33, 1.3, 1.6. Pays from about 60 % on; on
 /// machines without AVX-512 it is the format for any mask.
 ///
-/// A slice is L rows of a strip of columns ([Strips]); columns count from the strip's first one.
+/// A slice is L rows of a strip of columns ([Strips]); columns count from the strip's first one. Blocks are cut in two ([Halved]).
 /// It takes at least as many steps as its fullest row has weights. Where rows differ in that, as they do in real masks,
 /// each 128 rows are sorted by their number of weights before they are cut into slices; the products are put back in order as
 /// they are stored. ALPS' masks of SmolLM2-135M at 80 % then have 1.18 to 1.28 slots a weight instead of 1.22 to 1.85 (L = 16).
