@@ -15,7 +15,7 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /// Writes the weights of blocks whose lanes are rows into panels of float32, as [Swell] and [NOfM] store them: index words,
-/// then values, step by step.
+/// then values, step by step; their tails lie elsewhere ([Halved]).
 ///
 /// ```
 ///   | words: 32 / field steps a word | values: 32-bit lanes, as many steps in each as fit |
@@ -57,8 +57,9 @@ final class Scatter {
 
     private long panel;
 
-    /// Of `blocks` of `steps` steps and `lanes` rows, index words in the heads. Indices have `field` bits, `wordSteps` of them a word: in order from its lowest
-    /// bit on if `together` is 1; if it is 2, those of even steps so and those of odd steps from the middle on.
+    /// Of `blocks` of `steps` steps and `lanes` rows, whose index words lie in the heads. Indices have `field` bits, `wordSteps` of them
+    /// a word: in order from its lowest bit on if `together` is 1; if it is 2, those of even steps so and those of odd steps from
+    /// the middle on.
     Scatter(Halved blocks, DType dtype, int lanes, int field, int wordSteps, int together, int steps, float[] scales) {
         this.blocks = blocks;
         this.dtype = dtype;
