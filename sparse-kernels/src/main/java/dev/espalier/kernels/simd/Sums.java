@@ -18,7 +18,7 @@ public final class Sums {
     public static final int STRIDE = 64;
 
     /// Where, seen from [#scratch], a kernel stores what nobody reads. It is the thread's own, as all of it: a place that two threads
-    /// write wanders between their caches, which took half of the speed of kernels on data in the cache.
+    /// write wanders between their caches.
     public static final long SPARE = ROWS * STRIDE;
 
     /// No line of it, and no neighbour of one that the processor may bring with it, is another thread's.
