@@ -21,8 +21,20 @@ import java.lang.foreign.Arena;
 record Halved(long heads, long tails, long headBytes, long tailBytes) {
     private static final int LINE = 64;
 
-    /// Zeroed memory for `count` blocks; what a kernel may read behind an area ([Ahead]) follows each.
-    static Halved allocate(long count, long headBytes, long tailBytes, Arena arena) {
+    /// Zeroed memory for `count` blocks of vectors of `vectorBytes` bytes; the greater half of a block's vectors is its head.
+    static Halved allocate(long count, long blockBytes, long vectorBytes, Arena arena) {
+        long tailBytes = blockBytes / vectorBytes / 2 * vectorBytes;
+        return areas(count, blockBytes - tailBytes, tailBytes, arena);
+    }
+
+    /// Zeroed memory for `count` blocks without tails, for kernels that read a block's vectors with one instruction: a second stream
+    /// of the same instruction would not be recognized.
+    static Halved whole(long count, long blockBytes, Arena arena) {
+        return areas(count, blockBytes, 0, arena);
+    }
+
+    /// What a kernel may read behind an area ([Ahead]) follows each.
+    private static Halved areas(long count, long headBytes, long tailBytes, Arena arena) {
         long apart = Math.ceilDiv(Math.max(1, count * headBytes), LINE) * LINE + Ahead.SLACK;
         long heads = Ahead.allocate(apart + count * tailBytes, arena).address();
         return new Halved(heads, heads + apart, headBytes, tailBytes);

@@ -191,9 +191,10 @@ public final class NOfM implements WeightFormat {
             strips = whole ? cut : Strips.one(rows, columns, LANES);
             stripBlocks = whole ? cut.width() / m * n / steps : Math.max(1, blocks);
             int slices = Math.ceilDiv(rows, LANES);
-            long vector = 4L * LANES;
-            long tail = unrolled() ? (blockBytes / vector) / 2 * vector : 0;
-            halved = Halved.allocate((long) slices * blocks, blockBytes - tail, tail, arena);
+            long count = (long) slices * blocks;
+            halved = unrolled()
+                    ? Halved.allocate(count, blockBytes, 4L * LANES, arena)
+                    : Halved.whole(count, blockBytes, arena);
             nonZeros = write(dense);
         }
 

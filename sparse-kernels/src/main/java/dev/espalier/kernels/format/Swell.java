@@ -184,9 +184,7 @@ public final class Swell implements WeightFormat {
             });
             bases = Memory.allocate(Math.max(1, starts[slices] * steps / TOGETHER * 2), arena)
                     .address();
-            long vector = 4L * LANES;
-            long tail = blockBytes / vector / 2 * vector;
-            blocks = Halved.allocate(starts[slices], blockBytes - tail, tail, arena);
+            blocks = Halved.allocate(starts[slices], blockBytes, 4L * LANES, arena);
             strips.forEach((i, place, strip) -> {
                 slice.read(place, strip);
                 slice.write(starts[i], starts[i + 1]);

@@ -13,7 +13,7 @@ import java.nio.ByteOrder;
 /// eight that a line of weights takes. It does not where it sees that the address is small and not negative, so kernels write
 /// `p &= ADDRESS` at the head of a loop, which changes nothing. But the checks had kept the loads in order: without them C2
 /// moves loads as it likes, and the processor no longer recognizes the stream. Where order matters there is a fence, which is
-/// no instruction here (docs/design/hotspot.md, "Range checks").
+/// no instruction here (docs/design/hotspot.md, "No range checks").
 public final class Raw {
     /// All of the address space; offsets are addresses.
     public static final MemorySegment ALL = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);

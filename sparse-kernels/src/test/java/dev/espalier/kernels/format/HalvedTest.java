@@ -13,7 +13,7 @@ class HalvedTest {
     @Test
     void headsAndTailsFollowOneAnotherInTheirAreas() {
         try (Arena arena = Arena.ofConfined()) {
-            Halved blocks = Halved.allocate(BLOCKS, 320, 256, arena);
+            Halved blocks = Halved.allocate(BLOCKS, 576, 64, arena);
             assertEquals(blocks.heads() + 3 * 320, blocks.head(3));
             assertEquals(blocks.tails() + 3 * 256, blocks.tail(3));
             assertEquals(blocks.head(3) + 316, blocks.address(3, 316));
@@ -25,7 +25,7 @@ class HalvedTest {
     @Test
     void everyPlaceOfEveryBlockIsItsOwn() {
         try (Arena arena = Arena.ofConfined()) {
-            Halved blocks = Halved.allocate(BLOCKS, 64, 32, arena);
+            Halved blocks = Halved.allocate(BLOCKS, 96, 32, arena);
             for (int block = 0; block < BLOCKS; block++) {
                 for (int offset = 0; offset < 96; offset += 4) {
                     Raw.ALL.set(Raw.INT, blocks.address(block, offset), 24 * block + offset / 4);
@@ -43,10 +43,10 @@ class HalvedTest {
     @Test
     void theTailsBeginBehindWhatIsReadBehindTheHeads() {
         try (Arena arena = Arena.ofConfined()) {
-            Halved blocks = Halved.allocate(BLOCKS, 320, 256, arena);
+            Halved blocks = Halved.allocate(BLOCKS, 576, 64, arena);
             assertTrue(blocks.tails() - blocks.head(BLOCKS) >= Ahead.distance(true) + 4096);
             assertEquals(0, blocks.tails() % 64);
-            Halved none = Halved.allocate(0, 320, 256, arena);
+            Halved none = Halved.allocate(0, 576, 64, arena);
             assertTrue(none.tails() > none.heads());
         }
     }
@@ -54,7 +54,7 @@ class HalvedTest {
     @Test
     void aBlockWithoutATailIsWhole() {
         try (Arena arena = Arena.ofConfined()) {
-            Halved blocks = Halved.allocate(2, 512, 0, arena);
+            Halved blocks = Halved.whole(2, 512, arena);
             assertEquals(blocks.head(1) + 508, blocks.address(1, 508));
             assertEquals(blocks.tail(0), blocks.tail(1));
         }
